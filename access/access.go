@@ -1,0 +1,105 @@
+// Package access knows people, what they may do, and how they prove that they
+// meant it. (人员与权限)
+//
+// Every privileged act is a signed command: a statement a person can read,
+// signed with that person's SM2 key, kept with what it did. A Command can only
+// be had by verifying one (GM/T 0034 §10.1).
+package access
+
+import (
+	"crypto/ecdsa"
+	"slices"
+	"time"
+)
+
+type (
+	// Role is a post that may take steps. (角色)
+	Role string
+	// PersonID names a person, or a process, within one system. (人员编号)
+	PersonID string
+)
+
+// Roles of the certification and key management systems (GM/T 0034 §8.1.3,
+// §9.2.3; seed 004 material 3).
+const (
+	Machine Role = "machine" // 系统
+
+	RAClerk    Role = "ra.clerk"    // 录入员
+	RAReviewer Role = "ra.reviewer" // 审核员
+	RAProducer Role = "ra.producer" // 制证员
+	RAAdmin    Role = "ra.admin"    // 注册业务管理员
+	RAAuditor  Role = "ra.auditor"  // 注册审计员
+
+	CASuper      Role = "ca.super"       // 超级管理员
+	CAAuditAdmin Role = "ca.audit-admin" // 审计管理员
+	CAAdmin      Role = "ca.admin"       // 业务管理员
+	CAOperator   Role = "ca.operator"    // 业务操作员
+	CAAuditor    Role = "ca.auditor"     // 审计员
+
+	KMSuper      Role = "km.super"       // 密钥管理超级管理员
+	KMAuditAdmin Role = "km.audit-admin" // 密钥管理审计管理员
+	KMAdmin      Role = "km.admin"       // 密钥管理业务管理员
+	KMOperator   Role = "km.operator"    // 密钥管理业务操作员
+	KMAuditor    Role = "km.auditor"     // 密钥管理审计员
+)
+
+// RoleTitles are what people call the roles.
+var RoleTitles = map[Role]string{
+	Machine: "系统",
+	RAClerk: "录入员", RAReviewer: "审核员", RAProducer: "制证员", RAAdmin: "注册业务管理员", RAAuditor: "注册审计员",
+	CASuper: "超级管理员", CAAuditAdmin: "审计管理员", CAAdmin: "业务管理员", CAOperator: "业务操作员", CAAuditor: "审计员",
+	KMSuper: "密钥管理超级管理员", KMAuditAdmin: "密钥管理审计管理员", KMAdmin: "密钥管理业务管理员", KMOperator: "密钥管理业务操作员", KMAuditor: "密钥管理审计员",
+}
+
+// Title is what people call the role.
+func (r Role) Title() string {
+	if t := RoleTitles[r]; t != "" {
+		return t
+	}
+	return string(r)
+}
+
+// Person is someone on a system's register.
+type Person struct {
+	ID        PersonID
+	Name      string
+	Roles     []Role
+	Serial    string // of the signing certificate, upper-case hex
+	Cert      []byte // DER
+	Point     []byte // public key, 65 bytes
+	NotBefore time.Time
+	NotAfter  time.Time
+	Disabled  bool
+}
+
+// Holds reports whether p has the role.
+func (p Person) Holds(r Role) bool { return slices.Contains(p.Roles, r) }
+
+// Command is an act a person has signed, or a process does in its own name.
+// Only Desk.Verify and AsMachine make one.
+type Command struct {
+	who    Person
+	signed Signed
+	key    *ecdsa.PublicKey
+}
+
+// Who is the person acting.
+func (c Command) Who() Person { return c.who }
+
+// Holds reports whether the person acting has the role.
+func (c Command) Holds(r Role) bool { return c.who.Holds(r) }
+
+// Signed is the statement and its signature; empty for a process.
+func (c Command) Signed() Signed { return c.signed }
+
+// Act is the act the statement names.
+func (c Command) Act() string { return c.signed.Act }
+
+// Note is the reason or opinion the person gave.
+func (c Command) Note() string { return c.signed.Note }
+
+// AsMachine is a process of the system acting by itself: the worker that
+// issues what was approved, the sweep that lapses what has run out.
+func AsMachine(name string) Command {
+	return Command{who: Person{ID: PersonID("system:" + name), Name: name, Roles: []Role{Machine}}}
+}

@@ -1,0 +1,18 @@
+package ledger
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncDir makes everything written to the file system of dir durable: one
+// flush for a whole batch of tiles and bodies.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return unix.Syncfs(int(d.Fd()))
+}

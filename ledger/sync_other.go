@@ -1,0 +1,16 @@
+//go:build !linux
+
+package ledger
+
+import "os"
+
+// syncDir flushes the directory; without syncfs the files themselves are left
+// to the system. A damaged tail is sent again by the core.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

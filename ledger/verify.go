@@ -1,0 +1,190 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/hufu-pki/hufu/format/record"
+)
+
+// Broken says where a log first fails to be what its checkpoint claims.
+type Broken struct {
+	Entry int64 // index of the first broken entry; -1 when only the checkpoint is wrong
+	Why   string
+}
+
+func (b *Broken) Error() string {
+	if b.Entry < 0 {
+		return "checkpoint: " + b.Why
+	}
+	return fmt.Sprintf("entry %d: %s", b.Entry, b.Why)
+}
+
+// Report is what a verification found.
+type Report struct {
+	Checkpoint Checkpoint
+	Entries    int64
+	Kinds      map[string]int64
+	Bodies     int64 // checked
+	Withheld   int64 // certificates published as digest only
+}
+
+// Verify checks a whole log, offline, with nothing but the checkpoint key:
+// entries against tiles, tiles against their parents, all against the signed
+// root, bodies against their digests. The error is a *Broken, or a failure to
+// read.
+func Verify(ctx context.Context, src Source, key *ecdsa.PublicKey) (Report, error) {
+	r := Report{Kinds: map[string]int64{}}
+	note, err := src.Get(ctx, CheckpointPath)
+	if err != nil {
+		return r, fmt.Errorf("reading checkpoint: %w", err)
+	}
+	if r.Checkpoint, err = OpenCheckpoint(note, key, ""); err != nil {
+		return r, &Broken{-1, err.Error()}
+	}
+	v := verifier{src: src, size: r.Checkpoint.Size, report: &r}
+	for n := int64(0); n*Width < v.size; n++ {
+		if err := v.bundle(ctx, n); err != nil {
+			return r, err
+		}
+	}
+	if !bytes.Equal(v.front.Root(), r.Checkpoint.Root) {
+		return r, &Broken{-1, "its root is not that of the entries: entries and tiles were changed together"}
+	}
+	return r, nil
+}
+
+type verifier struct {
+	src    Source
+	size   int64
+	front  Frontier
+	report *Report
+}
+
+// bundle checks 256 entries against their hash tile, and that against its parent.
+func (v *verifier) bundle(ctx context.Context, n int64) error {
+	first := n * Width
+	width := int(min(Width, v.size-first))
+	tile, err := v.get(ctx, TilePath(0, n, width), TilePath(0, n, Width))
+	if err != nil {
+		return &Broken{first, "its hash tile is missing: " + err.Error()}
+	}
+	raw, err := v.get(ctx, EntriesPath(n, width), EntriesPath(n, Width))
+	if err != nil {
+		return &Broken{first, "its entry bundle is missing: " + err.Error()}
+	}
+	leaves, bundleErr := readBundle(raw)
+	var hashes [][]byte
+	for i := range width {
+		at := first + int64(i)
+		if i >= len(leaves) {
+			return &Broken{at, "missing from its bundle"}
+		}
+		h := LeafHash(leaves[i])
+		if len(tile) < (i+1)*HashSize || !bytes.Equal(h, tile[i*HashSize:(i+1)*HashSize]) {
+			return &Broken{at, "does not match its hash"}
+		}
+		if err := v.entry(ctx, at, leaves[i]); err != nil {
+			return err
+		}
+		hashes = append(hashes, h)
+	}
+	if bundleErr != nil || len(raw) != len(appendBundle(nil, leaves[:width]...)) && len(leaves) == width {
+		return &Broken{first + int64(width), "bytes after the last entry of the bundle"}
+	}
+	if v.front, err = v.front.Append(hashes...); err != nil {
+		return err
+	}
+	return v.parents(ctx, n, hashes)
+}
+
+func (v *verifier) get(ctx context.Context, path, full string) ([]byte, error) {
+	data, err := v.src.Get(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) && full != path {
+		data, err = v.src.Get(ctx, full)
+	}
+	return data, err
+}
+
+// parents checks a full tile against the hash its parent tile keeps of it, and
+// finished parents against theirs.
+func (v *verifier) parents(ctx context.Context, n int64, hashes [][]byte) error {
+	for level := 1; level < tileLevels && len(hashes) == Width; level++ {
+		r := ranges.NewEmptyRange(0)
+		for _, h := range hashes {
+			if err := r.Append(h, nil); err != nil {
+				return err
+			}
+		}
+		sum, err := r.GetRootHash(nil)
+		if err != nil {
+			return err
+		}
+		span := int64(1)
+		for range level {
+			span *= Width
+		}
+		rows := v.size / span
+		path := TilePath(level, n/Width, int(min(Width, rows-n/Width*Width)))
+		tile, err := v.get(ctx, path, TilePath(level, n/Width, Width))
+		if err != nil {
+			return &Broken{n * span, "tile " + path + " is missing: " + err.Error()}
+		}
+		at := n % Width * HashSize
+		if int64(len(tile)) < at+HashSize || !bytes.Equal(sum, tile[at:at+HashSize]) {
+			return &Broken{n * span, "one of its " + fmt.Sprint(span) + " entries is not the one tile " + path + " has"}
+		}
+		if n%Width != Width-1 {
+			return nil
+		}
+		hashes = nil
+		for h := range chunks(tile) {
+			hashes = append(hashes, h)
+		}
+		n /= Width
+	}
+	return nil
+}
+
+func (v *verifier) entry(ctx context.Context, at int64, leaf []byte) error {
+	v.report.Entries++
+	e, err := record.Parse(leaf)
+	if err != nil {
+		return &Broken{at, err.Error()}
+	}
+	v.report.Kinds[e.Kind]++
+	var digest []byte
+	switch e.Kind {
+	case record.KindCertificate:
+		c, err := record.ParseCertificate(e.Body)
+		if err != nil {
+			return &Broken{at, err.Error()}
+		}
+		if !c.Public {
+			v.report.Withheld++
+			return nil
+		}
+		digest = c.Digest
+	case record.KindCRL:
+		c, err := record.ParseCRL(e.Body)
+		if err != nil {
+			return &Broken{at, err.Error()}
+		}
+		digest = c.Digest
+	default:
+		return nil
+	}
+	_, err = Body(ctx, v.src, digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // an export may leave bodies out; the entry stands without
+	}
+	if err != nil {
+		return &Broken{at, err.Error()}
+	}
+	v.report.Bodies++
+	return nil
+}
