@@ -1,0 +1,237 @@
+// Package crl writes and reads revocation lists. (证书撤销列表)
+//
+// Version 2, RFC 5280 §5 and GM/T 0015 §5.3. Entries are encoded once and
+// joined; a list of a million is a walk over bytes.
+package crl
+
+import (
+	"crypto"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+)
+
+var (
+	extNumber     = asn1.ObjectIdentifier{2, 5, 29, 20}
+	extReason     = asn1.ObjectIdentifier{2, 5, 29, 21}
+	extInvalidity = asn1.ObjectIdentifier{2, 5, 29, 24}
+	extIDP        = asn1.ObjectIdentifier{2, 5, 29, 28}
+)
+
+// Reasons of RFC 5280 §5.3.1 as contract and openssl name them.
+var Reasons = map[string]int{
+	"unspecified": 0, "keyCompromise": 1, "cACompromise": 2, "affiliationChanged": 3, "superseded": 4,
+	"cessationOfOperation": 5, "certificateHold": 6, "privilegeWithdrawn": 9, "aACompromise": 10,
+}
+
+// Entry is one revoked certificate.
+type Entry struct {
+	Serial  []byte
+	At      time.Time
+	Reason  int
+	Invalid time.Time // zero if not given
+}
+
+// Bytes encodes an entry. Reason 0 is left out, as RFC 5280 asks.
+func (e Entry) Bytes() []byte {
+	b := cryptobyte.NewBuilder(make([]byte, 0, 64))
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1BigInt(new(big.Int).SetBytes(e.Serial))
+		cert.AddTime(b, e.At)
+		if e.Reason == 0 && e.Invalid.IsZero() {
+			return
+		}
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			if e.Reason != 0 {
+				cert.AddExtension(b, cert.Extension{ID: extReason, Value: []byte{0x0A, 1, byte(e.Reason)}})
+			}
+			if !e.Invalid.IsZero() {
+				var v cryptobyte.Builder
+				v.AddASN1GeneralizedTime(e.Invalid.UTC())
+				cert.AddExtension(b, cert.Extension{ID: extInvalidity, Value: v.BytesOrPanic()})
+			}
+		})
+	})
+	return b.BytesOrPanic()
+}
+
+// Draft is a list to be.
+type Draft struct {
+	Issuer     []byte // DER name, byte for byte the CA's subject
+	Point      []byte // the CA's key
+	ThisUpdate time.Time
+	NextUpdate time.Time
+	Number     int64
+	Shard      string // URL of the distribution point; empty for a full list
+	OnlyCA     bool   // an ARL
+	Entries    []byte // encoded entries, joined
+}
+
+// TBS encodes the draft.
+func (d Draft) TBS() []byte {
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(d.Entries)+512))
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1Int64(1)
+		alg.AddID(b, alg.SM2WithSM3)
+		b.AddBytes(d.Issuer)
+		cert.AddTime(b, d.ThisUpdate)
+		cert.AddTime(b, d.NextUpdate)
+		if len(d.Entries) > 0 {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(d.Entries) })
+		}
+		b.AddASN1(cbasn1.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { d.extensions(b) })
+		})
+	})
+	return b.BytesOrPanic()
+}
+
+func (d Draft) extensions(b *cryptobyte.Builder) {
+	cert.AddExtension(b, cert.AKI(d.Point))
+	var n cryptobyte.Builder
+	n.AddASN1Int64(d.Number)
+	cert.AddExtension(b, cert.Extension{ID: extNumber, Value: n.BytesOrPanic()})
+	if d.Shard == "" && !d.OnlyCA {
+		return
+	}
+	var idp cryptobyte.Builder
+	idp.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		if d.Shard != "" {
+			cert.AddDistributionName(b, d.Shard)
+		}
+		if d.OnlyCA {
+			b.AddASN1(cbasn1.Tag(2).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddUint8(0xFF) })
+		}
+	})
+	cert.AddExtension(b, cert.Extension{ID: extIDP, Critical: true, Value: idp.BytesOrPanic()})
+}
+
+// Seal signs exactly the bytes given.
+func Seal(tbs []byte, key crypto.Signer) ([]byte, error) {
+	sig, err := alg.Sign(key, tbs)
+	if err != nil {
+		return nil, err
+	}
+	return cert.Assemble(tbs, sig), nil
+}
+
+// ErrSyntax is returned for bytes that are not a revocation list.
+var ErrSyntax = errors.New("not a revocation list")
+
+// List is a list as it was read.
+type List struct {
+	RawTBS     []byte
+	Issuer     []byte
+	ThisUpdate time.Time
+	NextUpdate time.Time
+	Number     *big.Int
+	Entries    []Entry
+	Signature  []byte
+}
+
+// Parse reads a list whole.
+func Parse(der []byte) (*List, error) {
+	s := cryptobyte.String(der)
+	var body, element, tbs cryptobyte.String
+	if !s.ReadASN1(&body, cbasn1.SEQUENCE) || !s.Empty() || !body.ReadASN1Element(&element, cbasn1.SEQUENCE) {
+		return nil, ErrSyntax
+	}
+	l := &List{RawTBS: element}
+	oid, ok := alg.ReadID(&body)
+	var sig asn1.BitString
+	if !ok || !oid.Equal(alg.SM2WithSM3) || !body.ReadASN1BitString(&sig) || !body.Empty() {
+		return nil, fmt.Errorf("%w: signature", ErrSyntax)
+	}
+	l.Signature = sig.Bytes
+	var version int
+	var issuer cryptobyte.String
+	if !element.ReadASN1(&tbs, cbasn1.SEQUENCE) || !tbs.ReadASN1Integer(&version) || version != 1 {
+		return nil, fmt.Errorf("%w: not version 2", ErrSyntax)
+	}
+	if _, ok := alg.ReadID(&tbs); !ok || !tbs.ReadASN1Element(&issuer, cbasn1.SEQUENCE) ||
+		!cert.ReadTime(&tbs, &l.ThisUpdate) || !cert.ReadTime(&tbs, &l.NextUpdate) {
+		return nil, fmt.Errorf("%w: base fields", ErrSyntax)
+	}
+	l.Issuer = issuer
+	if tbs.PeekASN1Tag(cbasn1.SEQUENCE) {
+		var list cryptobyte.String
+		if !tbs.ReadASN1(&list, cbasn1.SEQUENCE) {
+			return nil, ErrSyntax
+		}
+		for !list.Empty() {
+			e, err := readEntry(&list)
+			if err != nil {
+				return nil, err
+			}
+			l.Entries = append(l.Entries, e)
+		}
+	}
+	return l, l.extensions(&tbs)
+}
+
+func (l *List) extensions(tbs *cryptobyte.String) error {
+	var outer, seq cryptobyte.String
+	if !tbs.ReadASN1(&outer, cbasn1.Tag(0).ContextSpecific().Constructed()) || !outer.ReadASN1(&seq, cbasn1.SEQUENCE) {
+		return fmt.Errorf("%w: extensions", ErrSyntax)
+	}
+	for !seq.Empty() {
+		id, value, ok := readExtension(&seq)
+		if !ok {
+			return fmt.Errorf("%w: extensions", ErrSyntax)
+		}
+		if id.Equal(extNumber) {
+			l.Number = new(big.Int)
+			if !value.ReadASN1Integer(l.Number) {
+				return fmt.Errorf("%w: number", ErrSyntax)
+			}
+		}
+	}
+	return nil
+}
+
+func readExtension(seq *cryptobyte.String) (id asn1.ObjectIdentifier, value cryptobyte.String, ok bool) {
+	var one cryptobyte.String
+	var critical bool
+	ok = seq.ReadASN1(&one, cbasn1.SEQUENCE) && one.ReadASN1ObjectIdentifier(&id) &&
+		one.ReadOptionalASN1Boolean(&critical, cbasn1.BOOLEAN, false) && one.ReadASN1(&value, cbasn1.OCTET_STRING) && one.Empty()
+	return id, value, ok
+}
+
+func readEntry(list *cryptobyte.String) (e Entry, err error) {
+	var one, exts cryptobyte.String
+	serial := new(big.Int)
+	if !list.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1Integer(serial) || !cert.ReadTime(&one, &e.At) {
+		return e, fmt.Errorf("%w: entry", ErrSyntax)
+	}
+	e.Serial = serial.Bytes()
+	if one.Empty() {
+		return e, nil
+	}
+	if !one.ReadASN1(&exts, cbasn1.SEQUENCE) {
+		return e, fmt.Errorf("%w: entry", ErrSyntax)
+	}
+	for !exts.Empty() {
+		id, value, ok := readExtension(&exts)
+		if !ok {
+			return e, fmt.Errorf("%w: entry extensions", ErrSyntax)
+		}
+		switch {
+		case id.Equal(extReason):
+			ok = value.ReadASN1Enum(&e.Reason)
+		case id.Equal(extInvalidity):
+			ok = value.ReadASN1GeneralizedTime(&e.Invalid)
+		}
+		if !ok {
+			return e, fmt.Errorf("%w: entry extension %v", ErrSyntax, id)
+		}
+	}
+	return e, nil
+}

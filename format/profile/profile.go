@@ -1,0 +1,237 @@
+// Package profile says what a sort of certificate contains. (证书模板)
+//
+// Profiles are data: the RA checks applications against them, the CA drafts
+// from them, and both must hold the same version. The built-in set follows
+// GM/T 0015 and the matrix of GM/T 0034 §5.4; an institution edits its own.
+package profile
+
+import (
+	"embed"
+	"encoding/asn1"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+)
+
+//go:embed data/*.json
+var builtin embed.FS
+
+// Publication policies (发布策略).
+const (
+	PublishFull   = "full"   // anybody may fetch the certificate
+	PublishDigest = "digest" // the ledger names its digest only
+)
+
+// Profile is one sort of certificate.
+type Profile struct {
+	Name     string     `json:"name"`
+	Title    string     `json:"title"`
+	Version  int        `json:"version"`
+	Internal bool       `json:"internal,omitempty"` // for the system's own keys and people, never applied for
+	Dual     bool       `json:"dual"`               // signing and encryption certificate (双证书)
+	Audience string     `json:"audience"`           // "government" 政务部门内部, "public" 企事业单位与公众, "system"
+	Publish  string     `json:"publish"`
+	Policy   string     `json:"policy"` // certificate policy OID (Order No. 4 art. 19(5))
+	CPS      string     `json:"cps,omitempty"`
+	Usage    string     `json:"usage"`              // "sign", "ca" or "root"
+	SignEKU  []string   `json:"sign_eku,omitempty"` // names of extUsages
+	EncEKU   []string   `json:"enc_eku,omitempty"`
+	Subject  []AttrRule `json:"subject"`
+	SAN      []string   `json:"san,omitempty"` // kinds allowed
+	NeedSAN  bool       `json:"need_san,omitempty"`
+	Days     Days       `json:"days"`
+	Identity []string   `json:"identity,omitempty"` // kinds of documents accepted
+	PathLen  int        `json:"path_len,omitempty"`
+	NoCheck  bool       `json:"no_check,omitempty"`
+	Plain    bool       `json:"plain,omitempty"` // no CDP and AIA: roots
+}
+
+// AttrRule is what the subject may have in one attribute.
+type AttrRule struct {
+	Type     string `json:"type"`
+	Title    string `json:"title"`
+	Required bool   `json:"required,omitempty"`
+	Fixed    string `json:"fixed,omitempty"`
+	Max      int    `json:"max"`            // characters
+	Many     int    `json:"many,omitempty"` // how many values; 0 is one
+}
+
+// Days bounds validity.
+type Days struct {
+	Default int `json:"default"`
+	Max     int `json:"max"`
+}
+
+var extUsages = map[string]asn1.ObjectIdentifier{
+	"serverAuth": cert.UsageServerAuth, "clientAuth": cert.UsageClientAuth, "emailProtection": cert.UsageEmail,
+	"OCSPSigning": cert.UsageOCSPSigning, "timeStamping": cert.UsageTimeStamp,
+}
+
+// Set is the profiles in force, by name.
+type Set map[string]Profile
+
+// Builtin is the set the product comes with.
+func Builtin() (Set, error) {
+	set := Set{}
+	names, err := fs.Glob(builtin, "data/*.json")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		text, err := builtin.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		p, err := Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		set[p.Name] = p
+	}
+	return set, nil
+}
+
+// Parse reads one profile strictly.
+func Parse(text []byte) (Profile, error) {
+	var p Profile
+	d := json.NewDecoder(strings.NewReader(string(text)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return p, err
+	}
+	if _, err := OID(p.Policy); err != nil && !p.Plain {
+		return p, fmt.Errorf("policy: %w", err)
+	}
+	for _, u := range append(append([]string{}, p.SignEKU...), p.EncEKU...) {
+		if extUsages[u] == nil {
+			return p, fmt.Errorf("extended key usage %q", u)
+		}
+	}
+	return p, nil
+}
+
+// OID reads "2.999.1".
+func OID(text string) (asn1.ObjectIdentifier, error) {
+	var id asn1.ObjectIdentifier
+	for part := range strings.SplitSeq(text, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("%q is not an object identifier", text)
+		}
+		id = append(id, n)
+	}
+	if len(id) < 2 || id[0] > 2 || id[0] < 2 && id[1] > 39 {
+		return nil, fmt.Errorf("%q is not an object identifier", text)
+	}
+	return id, nil
+}
+
+// Digest is the SM3 of the profile as both sides hold it.
+func (p Profile) Digest() []byte {
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic("profile: plain data: " + err.Error())
+	}
+	return alg.Digest(text)
+}
+
+// Place is where a certificate's status and issuer are found.
+type Place struct {
+	CRL    string // of the serial's shard
+	OCSP   string
+	Issuer string // URL of the issuing CA's certificate
+}
+
+// Wish is what a certificate is to say beyond what its profile fixes.
+type Wish struct {
+	Serial    []byte
+	NotBefore time.Time
+	NotAfter  time.Time
+	Subject   []byte // DER name
+	Point     []byte
+	SAN       []cert.AltName
+}
+
+// Use says which certificate of a pair is meant.
+type Use string
+
+// The two certificates of a pair.
+const (
+	Sign Use = "sign"
+	Enc  Use = "enc"
+)
+
+// Draft puts a certificate together. Issuer is nil for a root.
+func (p Profile) Draft(use Use, w Wish, issuer *cert.Certificate, at Place) cert.TBS {
+	d := cert.Draft{Serial: w.Serial, NotBefore: w.NotBefore, NotAfter: w.NotAfter, Subject: w.Subject, Point: w.Point}
+	issuerPoint := w.Point
+	d.Issuer = w.Subject
+	if issuer != nil {
+		issuerPoint, d.Issuer = issuer.Point, issuer.Subject
+	}
+	d.Extensions = append(d.Extensions, cert.AKI(issuerPoint), cert.SKI(w.Point), cert.KeyUsage(p.KeyUsage(use)))
+	if p.Usage != "sign" {
+		d.Extensions = append(d.Extensions, cert.CA(p.pathLen()))
+	}
+	if eku := p.eku(use); len(eku) > 0 {
+		d.Extensions = append(d.Extensions, cert.ExtKeyUsage(p.critical(use), eku...))
+	}
+	if id, err := OID(p.Policy); err == nil {
+		d.Extensions = append(d.Extensions, cert.Policy(id, p.CPS))
+	}
+	if !p.Plain {
+		if !p.NoCheck {
+			d.Extensions = append(d.Extensions, cert.CRLDistribution(at.CRL))
+		}
+		d.Extensions = append(d.Extensions, cert.InfoAccess(at.OCSP, at.Issuer))
+	}
+	if len(w.SAN) > 0 {
+		d.Extensions = append(d.Extensions, cert.AltNames(w.SAN))
+	}
+	if p.NoCheck {
+		d.Extensions = append(d.Extensions, cert.NoCheck())
+	}
+	return d.TBS()
+}
+
+// KeyUsage is the exact key usage of a certificate of this profile.
+func (p Profile) KeyUsage(use Use) []byte {
+	switch {
+	case p.Usage != "sign":
+		return cert.UsageCA
+	case use == Enc:
+		return cert.UsageEnc
+	}
+	return cert.UsageSign
+}
+
+func (p Profile) pathLen() int {
+	if p.Usage == "root" {
+		return -1
+	}
+	return p.PathLen
+}
+
+// EKU lists the extended usages of a certificate of this profile.
+func (p Profile) eku(use Use) (ids []asn1.ObjectIdentifier) {
+	names := p.SignEKU
+	if use == Enc {
+		names = p.EncEKU
+	}
+	for _, n := range names {
+		ids = append(ids, extUsages[n])
+	}
+	return ids
+}
+
+// critical: a time stamp certificate's usage must be critical (RFC 3161 §2.3).
+func (p Profile) critical(use Use) bool {
+	eku := p.eku(use)
+	return len(eku) == 1 && eku[0].Equal(cert.UsageTimeStamp)
+}

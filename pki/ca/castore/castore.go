@@ -1,0 +1,266 @@
+// Package castore keeps the CA's records in a database. (证书库)
+package castore
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/pki/ca"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Log is the public ledger's name within the database.
+const Log = "public"
+
+// Store is the CA's store on SQLite or PostgreSQL.
+type Store struct {
+	DB  *sqldb.DB
+	Now func() time.Time
+	// NoTrail leaves out ledger and audit. Only the benchmark that measures their
+	// cost sets it, in its own process and database.
+	NoTrail bool
+}
+
+var _ ca.Store = (*Store)(nil)
+
+// Open prepares a database and returns the store.
+func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
+	files, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(audit.Migrate(ctx, db), access.Migrate(ctx, db)); err != nil {
+		return nil, err
+	}
+	return &Store{DB: db}, db.Migrate(ctx, "ca", files)
+}
+
+const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, sign_tbs, enc_tbs, sealed`
+
+// Jobs returns the requests that are on record.
+func (s *Store) Jobs(ctx context.Context, ids []string) (map[string]ca.Job, error) {
+	jobs := map[string]ca.Job{}
+	if len(ids) == 0 {
+		return jobs, nil
+	}
+	marks, args := make([]string, len(ids)), make([]any, len(ids))
+	for i, id := range ids {
+		marks[i], args[i] = fmt.Sprintf("$%d", i+1), id
+	}
+	rows, err := s.DB.Query(ctx, `SELECT `+jobColumns+` FROM job WHERE id IN (`+strings.Join(marks, ",")+`)`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var j ca.Job
+		var from, to int64
+		if err := rows.Scan(&j.ID, &j.State, &j.Content, &j.KeyHash, &j.Serials.Sign, &j.Serials.Enc, &from, &to, &j.Task, &j.TBS.Sign, &j.TBS.Enc, &j.Sealed); err != nil {
+			return nil, err
+		}
+		j.From, j.To, j.Digest = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC(), alg.Digest(j.Content)
+		j.Shards[0] = ca.ShardOf(j.Serials.Sign)
+		if j.Serials.Enc != nil {
+			j.Shards[1] = ca.ShardOf(j.Serials.Enc)
+		}
+		jobs[j.ID] = j
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for id, j := range jobs {
+		if j.State != ca.Recorded {
+			continue
+		}
+		if j.DER, err = s.signed(ctx, id); err != nil {
+			return nil, err
+		}
+		jobs[id] = j
+	}
+	return jobs, nil
+}
+
+func (s *Store) signed(ctx context.Context, id string) (p ca.Pair, err error) {
+	rows, err := s.DB.Query(ctx, `SELECT use, der FROM certificate WHERE job = $1`, id)
+	if err != nil {
+		return p, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var use string
+		var der []byte
+		if err := rows.Scan(&use, &der); err != nil {
+			return p, err
+		}
+		if use == "enc" {
+			p.Enc = der
+		} else {
+			p.Sign = der
+		}
+	}
+	return p, rows.Err()
+}
+
+// Open puts new requests on record.
+func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Time) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		rows, keys := make([][]any, len(jobs)), make([][]any, len(jobs))
+		for i, j := range jobs {
+			var intended any
+			if j.State == ca.Intended {
+				intended = at.UnixMilli()
+			}
+			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
+			keys[i] = []any{j.KeyHash, j.ID}
+			n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
+			}
+		}
+		if ask != nil {
+			if _, err := tx.Exec(`INSERT INTO ask (task, message, retire, done) VALUES ($1, $2, $3, $4)`, ask.Task, ask.Message, false, false); err != nil {
+				return err
+			}
+		}
+		return tx.InsertMany(`INSERT INTO job (`+jobColumns+`, opened_at, intended_at)`, rows)
+	})
+}
+
+// nilIfEmpty keeps an absent value NULL, which a unique index passes over.
+func nilIfEmpty(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// Ask returns the message of a task.
+func (s *Store) Ask(ctx context.Context, task int64) (ca.Ask, error) {
+	a := ca.Ask{Task: task}
+	return a, s.DB.QueryRow(ctx, `SELECT message FROM ask WHERE task = $1`, task).Scan(&a.Message)
+}
+
+// Intend puts the drafts of opened requests on record.
+func (s *Store) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		for _, j := range jobs {
+			n, err := tx.Exec(`UPDATE job SET state = $1, sign_tbs = $2, enc_tbs = $3, sealed = $4, intended_at = $5 WHERE id = $6 AND state = $7`,
+				int(ca.Intended), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nilIfEmpty(j.Sealed), at.UnixMilli(), j.ID, int(ca.Opened))
+			if err != nil {
+				return err
+			}
+			if n != 1 {
+				return fmt.Errorf("request %s already has an intent", j.ID)
+			}
+		}
+		return nil
+	})
+}
+
+// Record stores what was signed, with its ledger entries and audit lines.
+func (s *Store) Record(ctx context.Context, jobs []ca.Job, entries []ca.Publication, lines []audit.Entry, at time.Time) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		first, err := s.trail(tx, entries, lines)
+		if err != nil {
+			return err
+		}
+		var rows [][]any
+		for _, j := range jobs {
+			n, err := tx.Exec(`UPDATE job SET state = $1, recorded_at = $2 WHERE id = $3 AND state = $4`, int(ca.Recorded), at.UnixMilli(), j.ID, int(ca.Intended))
+			if err != nil {
+				return err
+			}
+			if n != 1 {
+				return fmt.Errorf("request %s is not intended, or already recorded", j.ID)
+			}
+			app := profileOf(j.Content)
+			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0})
+			first++
+			if j.DER.Enc != nil {
+				rows = append(rows, []any{first, j.Serials.Enc, j.Serials.Sign, j.ID, app, "enc", j.Shards[1], j.DER.Enc, false, 0, 0, 0})
+				first += 2 // the escrow digest follows
+			}
+		}
+		return tx.InsertMany(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at)`, rows)
+	})
+}
+
+// trail writes ledger entries and audit lines and returns the first entry's index.
+func (s *Store) trail(tx *sqldb.Tx, entries []ca.Publication, lines []audit.Entry) (int64, error) {
+	if s.NoTrail {
+		var n int64
+		err := tx.Scan(`SELECT COALESCE(MAX(leaf) + 2, 0) FROM certificate`, nil, &n)
+		return n, err
+	}
+	leaves := make([][]byte, len(entries))
+	for i, e := range entries {
+		leaves[i] = e.Leaf
+	}
+	first, err := ledger.Append(tx, Log, leaves...)
+	if err != nil {
+		return 0, err
+	}
+	return first, audit.Append(tx, lines...)
+}
+
+// Refuse writes a refusal of authority in a transaction of its own.
+func (s *Store) Refuse(ctx context.Context, line audit.Entry) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error { return audit.Append(tx, line) })
+}
+
+// Authority records a CA certificate of this institution in the ledger.
+func (s *Store) Authority(ctx context.Context, leaf, der []byte, line audit.Entry) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		at, err := ledger.Append(tx, Log, leaf)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(`INSERT INTO authority (leaf, der) VALUES ($1, $2)`, at, der); err != nil {
+			return err
+		}
+		return audit.Append(tx, line)
+	})
+}
+
+// Bodies returns the DER that lies beside leaves [from, to).
+func (s *Store) Bodies(ctx context.Context, from, to int64) (bodies [][]byte, err error) {
+	for _, q := range []string{
+		`SELECT der FROM certificate WHERE leaf >= $1 AND leaf < $2`, `SELECT der FROM crl WHERE leaf >= $1 AND leaf < $2`,
+	} {
+		if bodies, err = s.collect(ctx, bodies, q, from, to); err != nil {
+			return nil, err
+		}
+	}
+	return bodies, nil
+}
+
+func (s *Store) collect(ctx context.Context, all [][]byte, q string, args ...any) ([][]byte, error) {
+	rows, err := s.DB.Query(ctx, q, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b []byte
+		if err := rows.Scan(&b); err != nil {
+			return nil, err
+		}
+		all = append(all, b)
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,418 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/certlint"
+	"github.com/hufu-pki/hufu/format/csr"
+	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// job is a request in hand: what is on record and what was read from it.
+type job struct {
+	Job
+	app     enroll.Application
+	profile profile.Profile
+	subject []byte
+	point   []byte // the subscriber's signing key
+	encKey  []byte // the encryption key the centre gave
+	linted  [2]certlint.Linted
+}
+
+type work struct {
+	is      *Issuer
+	jobs    []*job
+	results []Result
+}
+
+// parallel runs f for every job still going, on all cores.
+func (w *work) parallel(f func(i int, j *job) error) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				if err := f(i, w.jobs[i]); err != nil {
+					w.results[i].Err = err
+				}
+			}
+		})
+	}
+	for i := range w.jobs {
+		if w.results[i].Err == nil {
+			next <- i
+		}
+	}
+	close(next)
+	wg.Wait()
+}
+
+// at picks the jobs that stand at a state.
+func (w *work) at(s State) (list []*job) {
+	for i, j := range w.jobs {
+		if w.results[i].Err == nil && j.State == s {
+			list = append(list, j)
+		}
+	}
+	return list
+}
+
+// admit reads each request, and what is on record of it.
+func (w *work) admit(ctx context.Context, requests []enroll.Request, known map[string]Job) {
+	w.parallel(func(i int, _ *job) error {
+		r := requests[i]
+		j := &job{Job: known[r.ID]}
+		w.jobs[i] = j
+		if j.State == None {
+			return w.is.admit(ctx, j, r)
+		}
+		if !bytes.Equal(j.Digest, alg.Digest(r.Content)) {
+			return Changed.At("id", Changed.Clause)
+		}
+		return w.is.read(j, j.Content)
+	})
+}
+
+// read takes an application apart and checks it against its profile.
+func (is *Issuer) read(j *job, content []byte) error {
+	if err := enroll.Decode(content, &j.app); err != nil {
+		return BadContent.At("content", BadContent.Clause).Because("%v", err)
+	}
+	p, ok := is.Profiles[j.app.Profile]
+	if !ok || p.Internal || p.Version != j.app.Version {
+		return NoProfile.At("profile", NoProfile.Clause).Because("%q 第 %d 版", j.app.Profile, j.app.Version)
+	}
+	j.profile = p
+	req, err := csr.Parse(j.app.CSR)
+	if err != nil {
+		return BadRequest.At("csr", BadRequest.Clause).Because("%v", err)
+	}
+	for _, fault := range []*profile.Fault{
+		p.CheckSubject(j.app.Subject), p.CheckSAN(j.app.SAN), p.CheckRequest(req, j.app.Subject, j.app.SAN), p.CheckDays(j.app.Days),
+	} {
+		if fault != nil {
+			return BadContent.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
+		}
+	}
+	if j.app.Days <= 0 {
+		return BadContent.At("days", BadContent.Clause)
+	}
+	j.subject, j.point = j.app.Subject.Bytes(), req.Point
+	return nil
+}
+
+// admit checks a request that is not on record: content, the people's
+// signatures, and the records the law asks for.
+func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
+	if err := is.read(j, r.Content); err != nil {
+		return err
+	}
+	if j.app.ID != r.ID || r.ID == "" || len(r.ID) > 64 {
+		return BadContent.At("id", BadContent.Clause)
+	}
+	a := j.app
+	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || len(a.Notices) < 4 || a.Accord == "" || a.CPS == "" {
+		return NoIdentity.At("check", NoIdentity.Clause)
+	}
+	if err := is.twoPeople(ctx, IssueKind, r, "ra.submit", "ra.approve"); err != nil {
+		return err
+	}
+	now := is.Now().UTC().Truncate(time.Second)
+	j.From, j.To = now.Add(-backdate), now.Add(-backdate).AddDate(0, 0, a.Days)
+	if j.To.After(is.Cert.NotAfter) {
+		return TooLong.At("validity_days", TooLong.Clause).Because("CA 证书至 %s", is.Cert.NotAfter.Format("2006-01-02"))
+	}
+	j.ID, j.Content, j.Digest, j.KeyHash = r.ID, r.Content, alg.Digest(r.Content), alg.Digest(j.point)
+	return nil
+}
+
+// reserve draws serials of 127 random bits (at least 64 are asked for).
+func (j *job) reserve() {
+	draw := func() []byte {
+		b := make([]byte, 16)
+		_, _ = rand.Read(b) // crypto/rand never fails
+		b[0] = b[0]&0x7F | 0x40
+		return b
+	}
+	j.Serials.Sign = draw()
+	j.Shards[0] = ShardOf(j.Serials.Sign)
+	if j.profile.Dual {
+		j.Serials.Enc = draw()
+		j.Shards[1] = ShardOf(j.Serials.Enc)
+	}
+}
+
+// open puts new requests on record. Singles have their drafts already.
+func (w *work) open(ctx context.Context) error {
+	fresh := w.at(None)
+	if len(fresh) == 0 {
+		return nil
+	}
+	for try := 0; ; try++ {
+		err := w.tryOpen(ctx, fresh)
+		switch {
+		case err == nil:
+			return nil
+		case refusal.Of(err) == nil || len(fresh) == 1 && !errors.Is(err, KeyInUse) && try >= reserveTries:
+			return fmt.Errorf("opening requests: %w", err)
+		case len(fresh) == 1:
+			w.fail(fresh[0], err)
+			return nil
+		}
+		// One of several is refused: each by itself finds out which.
+		for _, j := range fresh {
+			if err := w.tryOpen(ctx, []*job{j}); err != nil {
+				if refusal.Of(err) == nil {
+					return fmt.Errorf("opening request: %w", err)
+				}
+				w.fail(j, err)
+			}
+		}
+		return nil
+	}
+}
+
+func (w *work) fail(j *job, err error) {
+	for i := range w.jobs {
+		if w.jobs[i] == j {
+			w.results[i].Err = err
+		}
+	}
+}
+
+func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
+	var asks []KeyAsk
+	task := newTask()
+	jobs := make([]Job, 0, len(fresh))
+	for _, j := range fresh {
+		j.reserve()
+		j.State, j.Task = Intended, 0
+		if j.profile.Dual {
+			j.State, j.Task = Opened, task
+			asks = append(asks, KeyAsk{j.Serials.Enc, j.point, name(j.app.Subject), j.From, j.To})
+		} else if err := w.is.draft(j); err != nil {
+			return err
+		}
+		jobs = append(jobs, j.Job)
+	}
+	var ask *Ask
+	if len(asks) > 0 {
+		message, err := w.is.Keys.Apply(task, asks, w.is.Now())
+		if err != nil {
+			return fmt.Errorf("asking for keys: %w", err)
+		}
+		ask = &Ask{task, message}
+	}
+	err := w.is.Store.Open(ctx, jobs, ask, w.is.Now())
+	if err != nil {
+		for _, j := range fresh {
+			j.State = None
+		}
+	}
+	return err
+}
+
+// newTask numbers a message to the key centre: 62 random bits never repeat.
+func newTask() int64 {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b) // crypto/rand never fails
+	var n int64
+	for _, c := range b {
+		n = n<<8 | int64(c)
+	}
+	return n&(1<<62-1) | 1
+}
+
+// fetchKeys asks the key centre for the encryption keys of every opened
+// request: the message on record, so a repetition gets the same keys.
+func (w *work) fetchKeys(ctx context.Context) error {
+	tasks := map[int64][]*job{}
+	for _, j := range w.at(Opened) {
+		tasks[j.Task] = append(tasks[j.Task], j)
+	}
+	for task, jobs := range tasks {
+		ask, err := w.is.Store.Ask(ctx, task)
+		if err != nil {
+			return fmt.Errorf("reading task: %w", err)
+		}
+		answers, err := w.is.Keys.Send(ctx, ask.Message)
+		if err != nil {
+			return fmt.Errorf("asking key centre: %w", err)
+		}
+		for _, j := range jobs {
+			if err := j.take(answers); err != nil {
+				w.fail(j, err)
+			}
+		}
+	}
+	return nil
+}
+
+// take finds the answer meant for a job and checks that it is usable.
+func (j *job) take(answers []KeyAnswer) error {
+	for _, a := range answers {
+		if !bytes.Equal(trim(a.Serial), trim(j.Serials.Enc)) {
+			continue
+		}
+		if a.Refused != "" {
+			return NoKey.At("enc", NoKey.Clause).Because("%s", a.Refused)
+		}
+		if _, err := alg.PublicKey(a.Point); err != nil || bytes.Equal(a.Point, j.point) {
+			return fmt.Errorf("key centre gave an unusable key for %s", j.ID)
+		}
+		j.encKey, j.Sealed = a.Point, a.Sealed
+		return nil
+	}
+	return fmt.Errorf("key centre did not answer for %s", j.ID)
+}
+
+func trim(serial []byte) []byte { return bytes.TrimLeft(serial, "\x00") }
+
+// draft makes and lints both certificates of a job.
+func (is *Issuer) draft(j *job) error {
+	var err error
+	if j.TBS.Sign, err = is.prepare(j, profile.Sign, nil); err == nil && j.profile.Dual {
+		j.TBS.Enc, err = is.prepare(j, profile.Enc, nil)
+	}
+	return err
+}
+
+// prepare drafts a certificate unless one is on record, and lints it either
+// way: what comes back from a database is checked like what goes in.
+func (is *Issuer) prepare(j *job, use profile.Use, earlier []byte) ([]byte, error) {
+	i, serial, point := 0, j.Serials.Sign, j.point
+	if use == profile.Enc {
+		i, serial, point = 1, j.Serials.Enc, j.encKey
+	}
+	x := certlint.Context{
+		Profile: j.profile, Use: use, Issuer: is.Cert, Place: is.place(j.Shards[i]),
+		Wish: profile.Wish{Serial: serial, NotBefore: j.From, NotAfter: j.To, Subject: j.subject, Point: point, SAN: j.app.SAN},
+	}
+	tbs := cert.TBS(earlier)
+	if earlier == nil {
+		tbs = j.profile.Draft(use, x.Wish, is.Cert, x.Place)
+	} else if use == profile.Enc {
+		c, err := cert.ParseTBS(tbs) // the centre's key is on record in the draft
+		if err != nil {
+			return nil, err
+		}
+		x.Wish.Point = c.Point
+	}
+	l, err := certlint.Check(tbs, x)
+	j.linted[i] = l
+	return tbs, err
+}
+
+// intend puts the drafts of dual requests on record.
+func (w *work) intend(ctx context.Context) error {
+	opened := w.at(Opened)
+	if len(opened) == 0 {
+		return nil
+	}
+	w.parallel(func(_ int, j *job) error {
+		if j.State != Opened {
+			return nil
+		}
+		return w.is.draft(j)
+	})
+	var jobs []Job
+	for _, j := range w.at(Opened) {
+		j.State = Intended
+		jobs = append(jobs, j.Job)
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	if err := w.is.Store.Intend(ctx, jobs, w.is.Now()); err != nil {
+		return fmt.Errorf("recording intent: %w", err)
+	}
+	return nil
+}
+
+// record signs what is on record and records what was signed.
+func (w *work) record(ctx context.Context) error {
+	w.parallel(func(_ int, j *job) error {
+		if j.State != Intended {
+			return nil
+		}
+		return w.is.sign(j)
+	})
+	now := w.is.Now()
+	var jobs []Job
+	var entries []Publication
+	var lines []audit.Entry
+	for _, j := range w.at(Intended) {
+		j.State = Recorded
+		jobs = append(jobs, j.Job)
+		entries = append(entries, w.is.publish(j, now)...)
+		lines = append(lines, audit.Entry{
+			Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.issue", Object: j.ID,
+			Serial: cert.SerialHex(j.Serials.Sign), Result: audit.Done, Detail: j.profile.Name,
+		})
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	if err := w.is.Store.Record(ctx, jobs, entries, lines, now); err != nil {
+		return fmt.Errorf("recording certificates: %w", err)
+	}
+	if w.is.Wake != nil {
+		w.is.Wake()
+	}
+	return nil
+}
+
+func (is *Issuer) sign(j *job) error {
+	if j.linted[0].TBS() == nil { // a draft from an earlier run
+		if _, err := is.prepare(j, profile.Sign, j.TBS.Sign); err != nil {
+			return err
+		}
+		if j.TBS.Enc != nil {
+			if _, err := is.prepare(j, profile.Enc, j.TBS.Enc); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	if j.DER.Sign, err = j.linted[0].Seal(is.Key); err != nil {
+		return fmt.Errorf("signing for %s: %w", j.ID, err)
+	}
+	if j.TBS.Enc != nil {
+		if j.DER.Enc, err = j.linted[1].Seal(is.Key); err != nil {
+			return fmt.Errorf("signing for %s: %w", j.ID, err)
+		}
+	}
+	return nil
+}
+
+// publish writes the ledger entries of a job: each certificate, and the digest
+// of the escrow.
+func (is *Issuer) publish(j *job, now time.Time) []Publication {
+	issuer := alg.Digest(is.Cert.Raw)
+	one := func(der, serial, pair []byte, use profile.Use, shard int) Publication {
+		body := record.Certificate{
+			Issuer: issuer, Serial: serial, Pair: pair, Use: string(use), Profile: j.profile.Name, NotBefore: j.From, NotAfter: j.To,
+			Shard: shard, Digest: alg.Digest(der), Public: j.profile.Publish == profile.PublishFull,
+		}.Bytes()
+		return Publication{record.Entry{Kind: record.KindCertificate, At: now, Body: body}.Bytes(), der}
+	}
+	list := []Publication{one(j.DER.Sign, j.Serials.Sign, j.Serials.Enc, profile.Sign, j.Shards[0])}
+	if j.DER.Enc != nil {
+		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Serials.Enc, j.Sealed)}
+		list = append(list, one(j.DER.Enc, j.Serials.Enc, j.Serials.Sign, profile.Enc, j.Shards[1]), Publication{Leaf: escrow.Bytes()})
+	}
+	return list
+}

@@ -1,0 +1,24 @@
+package ca
+
+import "time"
+
+// Bounds, and why.
+const (
+	// Shards is the number of partitions of the revocation list. It is written
+	// into certificates, so it can grow but never shrink: sixteen keep each
+	// partition small for a CA of a few million certificates.
+	Shards = 16
+
+	// backdate is how long before issue a certificate begins, so that relying
+	// parties whose clock is behind accept it.
+	backdate = time.Minute
+
+	// crlLife is how long a revocation list is good for; crlFresh is how old one
+	// may grow before it is signed anew although nothing changed.
+	crlLife  = 7 * 24 * time.Hour
+	crlFresh = 24 * time.Hour
+
+	// reserveTries bounds the draws of a serial that is not yet used: with 127
+	// random bits a second draw already means a broken generator.
+	reserveTries = 3
+)

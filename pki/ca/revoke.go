@@ -1,0 +1,175 @@
+package ca
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/crl"
+	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// Issued is a certificate on record.
+type Issued struct {
+	Serial    []byte
+	Pair      []byte // the other certificate's serial; nil if single
+	Request   string
+	Profile   string
+	Use       string
+	Shard     int
+	DER       []byte
+	Revoked   bool
+	Reason    int
+	RevokedAt time.Time
+	Invalid   time.Time
+}
+
+// StatusStore keeps what became of certificates, and the revocation lists.
+type StatusStore interface {
+	// Certificate finds one by serial; NoCert if there is none.
+	Certificate(ctx context.Context, serial []byte) (Issued, error)
+	// Revoke changes the status of certificates together with the ledger entries,
+	// the audit lines and the message that retires keys. A request done before
+	// changes nothing.
+	Revoke(ctx context.Context, request string, changes []Issued, entries []Publication, lines []audit.Entry, ask *Ask, at time.Time) error
+	// Revocation returns the serials a request revoked, if it is done.
+	Revocation(ctx context.Context, request string) (enroll.Revoked, bool, error)
+	// Unsent returns messages that retire keys and were not yet answered.
+	Unsent(ctx context.Context, limit int) ([]Ask, error)
+	// Answered marks a message as answered.
+	Answered(ctx context.Context, task int64) error
+
+	// Lists returns the newest list of every scope, signed or only intended.
+	Lists(ctx context.Context) (map[string]List, error)
+	// IntendList puts a list's draft on record under the next number and clears
+	// the mark of its shard. draft gets the number and the joined entries of the
+	// shard, all shards when it is negative.
+	IntendList(ctx context.Context, l List, shard int, draft func(number int64, entries []byte) []byte) (List, error)
+	// RecordList stores a signed list, its ledger entry and audit line.
+	RecordList(ctx context.Context, l List, entry Publication, line audit.Entry) error
+	// Dirty reports the shards whose status changed after their newest list; -1 is
+	// the full list.
+	Dirty(ctx context.Context) ([]int, error)
+}
+
+// Revoke carries out a revocation two people signed: both certificates of a
+// pair, their ledger entries, and the message that retires the escrowed key.
+func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked, error) {
+	if done, ok, err := is.Store.Revocation(ctx, r.ID); err != nil || ok {
+		return done, err
+	}
+	var ask enroll.Revocation
+	if err := enroll.Decode(r.Content, &ask); err != nil || ask.ID != r.ID {
+		return enroll.Revoked{}, BadContent.At("content", BadContent.Clause)
+	}
+	reason, ok := crl.Reasons[ask.Reason]
+	if !ok || reason == 6 {
+		return enroll.Revoked{}, BadReason.At("reason", BadReason.Clause).Because("%q", ask.Reason)
+	}
+	if err := is.twoPeople(ctx, RevokeKind, r, "ra.revoke", "ra.approve"); err != nil {
+		return enroll.Revoked{}, err
+	}
+	serial, err := hex.DecodeString(strings.ToLower(ask.Serial))
+	if err != nil {
+		return enroll.Revoked{}, NoCert.At("serial", NoCert.Clause)
+	}
+	return is.revoke(ctx, r.ID, serial, reason, ask.Invalid)
+}
+
+func (is *Issuer) revoke(ctx context.Context, request string, serial []byte, reason int, invalid int64) (enroll.Revoked, error) {
+	first, err := is.Store.Certificate(ctx, serial)
+	if err != nil {
+		return enroll.Revoked{}, err
+	}
+	if first.Revoked {
+		return enroll.Revoked{}, Revoked.At("serial", Revoked.Clause)
+	}
+	list := []Issued{first}
+	if len(first.Pair) > 0 {
+		other, err := is.Store.Certificate(ctx, first.Pair)
+		if err != nil {
+			return enroll.Revoked{}, err
+		}
+		list = append(list, other)
+	}
+	now := is.Now().UTC().Truncate(time.Second)
+	done := enroll.Revoked{At: now}
+	var entries []Publication
+	var lines []audit.Entry
+	var keys [][]byte
+	issuer := alg.Digest(is.Cert.Raw)
+	for i := range list {
+		c := &list[i]
+		c.Revoked, c.Reason, c.RevokedAt = true, reason, now
+		if invalid > 0 {
+			c.Invalid = time.Unix(invalid, 0).UTC()
+		}
+		body := record.Status{Issuer: issuer, Serial: c.Serial, Revoked: true, Reason: reason, At: now, Invalid: c.Invalid}.Bytes()
+		entries = append(entries, Publication{Leaf: record.Entry{Kind: record.KindStatus, At: is.Now(), Body: body}.Bytes()})
+		hexSerial := cert.SerialHex(c.Serial)
+		lines = append(lines, audit.Entry{Start: is.Now(), End: is.Now(), Who: "system:ca", Role: "machine", Item: "ca.revoke", Object: request, Serial: hexSerial, Result: audit.Done})
+		done.Serials = append(done.Serials, hexSerial)
+		if c.Use == "enc" {
+			keys = append(keys, c.Serial)
+		}
+	}
+	var ask *Ask
+	if len(keys) > 0 {
+		task := newTask()
+		message, err := is.Keys.Retire(task, keys, is.Now())
+		if err != nil {
+			return enroll.Revoked{}, fmt.Errorf("asking to retire keys: %w", err)
+		}
+		ask = &Ask{task, message}
+	}
+	if err := is.Store.Revoke(ctx, request, list, entries, lines, ask, is.Now()); err != nil {
+		return enroll.Revoked{}, err
+	}
+	if is.Wake != nil {
+		is.Wake()
+	}
+	return done, nil
+}
+
+// twoPeople checks that a request carries the signatures of two people of the
+// register, each over this very content: who asked, and who agreed.
+func (is *Issuer) twoPeople(ctx context.Context, kind string, r enroll.Request, asked, agreed string) error {
+	var who [2]access.Person
+	for i, act := range []string{asked, agreed} {
+		p, err := is.signer(ctx, kind, r, act)
+		if err != nil {
+			return err
+		}
+		who[i] = p
+	}
+	switch {
+	case who[0].ID == who[1].ID:
+		return NoEvidence.At("evidence", NoEvidence.Clause).Because("录入与审核为同一人")
+	case !who[0].Holds(access.RAClerk) && kind == IssueKind:
+		return NoEvidence.At("evidence", NoEvidence.Clause).Because("提交人不是录入员")
+	case !who[1].Holds(access.RAReviewer):
+		return NoEvidence.At("evidence", NoEvidence.Clause).Because("核准人不是审核员")
+	}
+	return nil
+}
+
+func (is *Issuer) signer(ctx context.Context, kind string, r enroll.Request, act string) (access.Person, error) {
+	for _, e := range r.Evidence {
+		if e.Signed.Act != act || !e.Covers(kind, r.ID, r.Content) {
+			continue
+		}
+		cmd, err := is.Desk.Recheck(ctx, e.Signed)
+		if err != nil {
+			return access.Person{}, err
+		}
+		return cmd.Who(), nil
+	}
+	return access.Person{}, NoEvidence.At("evidence", NoEvidence.Clause).Because("没有覆盖此内容的 %s 签名", act)
+}
