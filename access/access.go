@@ -103,3 +103,13 @@ func (c Command) Note() string { return c.signed.Note }
 func AsMachine(name string) Command {
 	return Command{who: Person{ID: PersonID("system:" + name), Name: name, Roles: []Role{Machine}}}
 }
+
+// Preview stands for a person who has not signed anything yet, to ask what
+// they could do. It carries no signature, so no core and no store accepts it.
+func Preview(p Person) Command { return Command{who: p} }
+
+// Authentic reports whether somebody signed the command or a process of the
+// system made it. Stores take no other.
+func (c Command) Authentic() bool {
+	return len(c.signed.Signature) > 0 || c.who.Holds(Machine)
+}

@@ -1,0 +1,247 @@
+package ra
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emmansun/gmsm/sm3"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/csr"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/identity"
+	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// Form is an application as a person or a program brings it.
+type Form struct {
+	ID       string         `json:"id,omitempty"` // a draft to correct
+	Profile  string         `json:"profile"`
+	Subject  dn.Name        `json:"subject"`
+	Identity IdentityForm   `json:"identity"`
+	CSR      string         `json:"csr"`
+	SAN      []cert.AltName `json:"san,omitempty"`
+	Days     int            `json:"validity_days,omitempty"`
+	Notices  []string       `json:"notices,omitempty"`   // codes of Notices; all four when absent
+	Accord   string         `json:"agreement,omitempty"` // version agreed to
+}
+
+// IdentityForm is the identity document and how it was checked.
+type IdentityForm struct {
+	Kind       string   `json:"kind"`
+	Number     string   `json:"number"`
+	CreditCode string   `json:"credit-code,omitempty"`
+	Method     string   `json:"method,omitempty"` // key of CheckMethods; in-person when absent
+	CheckedBy  string   `json:"checked_by,omitempty"`
+	CheckedAt  string   `json:"checked_at,omitempty"`
+	Evidence   []string `json:"evidence,omitempty"` // SM3 of files, hex
+}
+
+// ParseForm reads an application in JSON strictly.
+func ParseForm(data []byte) (Form, error) {
+	var f Form
+	if len(data) > FormMax {
+		return f, BadForm.At("file", BadForm.Clause).Because("超过 %d 字节", FormMax)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return f, BadForm.At(fieldOf(err), BadForm.Clause).Because("%v", err)
+	}
+	if d.More() {
+		return f, BadForm.At("file", BadForm.Clause).Because("有多于一个 JSON 值")
+	}
+	return f, nil
+}
+
+// fieldOf finds the field a decoding error names.
+func fieldOf(err error) string {
+	if t, ok := err.(*json.UnmarshalTypeError); ok {
+		return t.Field
+	}
+	if _, name, ok := strings.Cut(err.Error(), `unknown field "`); ok {
+		return strings.TrimSuffix(name, `"`)
+	}
+	return "file"
+}
+
+// newID is a case number: the day and 40 random bits, short enough to say.
+func newID(prefix string, now time.Time) string {
+	b := make([]byte, 5)
+	_, _ = rand.Read(b) // crypto/rand never fails
+	return prefix + now.Format("20060102") + "-" + base32.HexEncoding.EncodeToString(b)
+}
+
+// Draft checks a form and opens, or corrects, a case.
+func (r *Registrar) Draft(ctx context.Context, f Form, by access.Person, source string) (Record, error) {
+	rec, err := r.compose(ctx, f, by)
+	if err != nil {
+		return Record{}, err
+	}
+	return rec, r.Store.Draft(ctx, []Record{rec}, nil, []audit.Entry{r.line(by, "ra.draft", rec.ID, source)})
+}
+
+func (r *Registrar) line(by access.Person, item, object, source string) audit.Entry {
+	now := r.Now()
+	return audit.Entry{Start: now, End: now, Who: string(by.ID), Role: roles(by), Item: item, Object: object, Result: audit.Done, Source: source}
+}
+
+func roles(p access.Person) string {
+	names := make([]string, len(p.Roles))
+	for i, role := range p.Roles {
+		names[i] = string(role)
+	}
+	return strings.Join(names, " ")
+}
+
+// compose checks every field and puts the record together.
+func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Record, error) {
+	if !by.Holds(access.RAClerk) {
+		return Record{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("起草须由录入员办理")
+	}
+	p, ok := r.Profiles[f.Profile]
+	if !ok || p.Internal {
+		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
+	}
+	for _, fault := range []*profile.Fault{p.CheckSubject(f.Subject), p.CheckSAN(f.SAN), p.CheckDays(f.Days)} {
+		if fault != nil {
+			return Record{}, BadField.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
+		}
+	}
+	if err := r.checkIdentity(p, f.Identity); err != nil {
+		return Record{}, err
+	}
+	if strings.TrimSpace(f.CSR) == "" {
+		return Record{}, BadCSR.At("csr", BadCSR.Clause).Because("缺少证书请求")
+	}
+	req, err := csr.Parse([]byte(f.CSR))
+	if err != nil {
+		return Record{}, BadCSR.At("csr", BadCSR.Clause).Because("%v", err)
+	}
+	if fault := p.CheckRequest(req, f.Subject, f.SAN); fault != nil {
+		return Record{}, BadCSR.At("csr", fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
+	}
+	keyHash := alg.Digest(req.Point)
+	if holder, err := r.Store.KeyHolder(ctx, keyHash); err != nil || holder != "" && holder != f.ID {
+		if err != nil {
+			return Record{}, err
+		}
+		return Record{}, KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
+	}
+	return r.record(f, p, req, keyHash, by)
+}
+
+// open names the profiles that can be applied for.
+func (r *Registrar) open() (names []string) {
+	for name, p := range r.Profiles {
+		if !p.Internal {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
+	bad := func(field, why string) error {
+		return BadIdentity.At("identity."+field, BadIdentity.Clause).Because("%s", why)
+	}
+	if !slices.Contains(p.Identity, f.Kind) {
+		return BadIdentity.At("identity.kind", BadIdentity.Clause).Because("%q 不适用于“%s”", f.Kind, p.Title).ToFix("可用的证件类型：" + strings.Join(p.Identity, "、"))
+	}
+	if err := identity.Check(f.Kind, f.Number, r.Now()); err != nil {
+		return bad("number", identity.Kinds[f.Kind]+err.Error())
+	}
+	if f.CreditCode != "" {
+		if err := identity.Check("credit-code", f.CreditCode, r.Now()); err != nil {
+			return bad("credit-code", err.Error())
+		}
+	}
+	if f.Method != "" && CheckMethods[f.Method] == "" {
+		return bad("method", fmt.Sprintf("%q 不在查验方式目录中", f.Method))
+	}
+	if f.CheckedAt != "" {
+		if _, err := time.Parse(time.RFC3339, f.CheckedAt); err != nil {
+			return bad("checked_at", "应为 RFC 3339 时间")
+		}
+	}
+	for _, e := range f.Evidence {
+		if len(e) != 64 || strings.Trim(strings.ToLower(e), "0123456789abcdef") != "" {
+			return bad("evidence", "应为材料文件的 SM3 摘要（64 位十六进制）")
+		}
+	}
+	return nil
+}
+
+func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash []byte, by access.Person) (Record, error) {
+	now := r.Now().UTC()
+	id := f.ID
+	if id == "" {
+		id = newID("A", now)
+	}
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // crypto/rand never fails
+	wrapped, err := r.Device.Wrap(r.Master, []byte(f.Identity.Number), []byte("identity:"+id))
+	if err != nil {
+		return Record{}, fmt.Errorf("sealing identity: %w", err)
+	}
+	app := enroll.Application{
+		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
+		Identity: enroll.Identity{Kind: f.Identity.Kind, Masked: identity.Mask(f.Identity.Number), Commitment: alg.Digest(salt, []byte(f.Identity.Number))},
+		Check:    r.check(f.Identity, by, now), Notices: f.Notices, Accord: f.Accord, CPS: r.CPS,
+	}
+	if app.Days == 0 {
+		app.Days = p.Days.Default
+	}
+	if app.Notices == nil {
+		for _, n := range Notices {
+			app.Notices = append(app.Notices, n.Code)
+		}
+	}
+	if app.Accord == "" {
+		app.Accord = r.Accord
+	}
+	return Record{
+		Case:    casework.Case{ID: id, Kind: IssueKind.Name, State: Drafted},
+		Content: app.Bytes(), Title: f.Subject.CN, Profile: p.Name, KeyHash: keyHash,
+		Identity:  Sealed{wrapped, salt, r.Blind(f.Identity.Number)},
+		CreatedBy: by.ID, CreatedAt: now, UpdatedAt: now,
+	}, nil
+}
+
+// check records who checked the identity, how and when. A clerk who does not
+// say otherwise states, and signs, having seen the original in person.
+func (r *Registrar) check(f IdentityForm, by access.Person, now time.Time) enroll.IdentityCheck {
+	c := enroll.IdentityCheck{Method: f.Method, By: f.CheckedBy, At: f.CheckedAt, Evidence: f.Evidence}
+	if c.Method == "" {
+		c.Method = "in-person"
+	}
+	if c.By == "" {
+		c.By = string(by.ID)
+	}
+	if c.At == "" {
+		c.At = now.Truncate(time.Second).Format(time.RFC3339)
+	}
+	return c
+}
+
+// Blind is the index an identity number is found by: HMAC-SM3, so that the
+// database alone cannot be searched by guessing.
+func (r *Registrar) Blind(number string) []byte {
+	h := hmac.New(sm3.New, r.BlindKey)
+	h.Write([]byte(strings.ToUpper(number)))
+	return h.Sum(nil)
+}

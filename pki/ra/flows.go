@@ -1,0 +1,93 @@
+package ra
+
+import (
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// States of cases.
+const (
+	Drafted   casework.State = "drafted"
+	Submitted casework.State = "submitted"
+	Approved  casework.State = "approved"
+	Issued    casework.State = "issued"
+	Delivered casework.State = "delivered"
+	Rejected  casework.State = "rejected"
+	Revoked   casework.State = "revoked"
+	Done      casework.State = "done"
+)
+
+// Actions on cases.
+const (
+	Submit  casework.Action = "submit"
+	Approve casework.Action = "approve"
+	Return  casework.Action = "return"
+	Reject  casework.Action = "reject"
+	Issue   casework.Action = "issue"
+	Refuse  casework.Action = "refuse"
+	Produce casework.Action = "produce"
+	Revoke  casework.Action = "revoke"
+	Carry   casework.Action = "carry"
+	End     casework.Action = "end"
+)
+
+var states = map[casework.State]string{
+	Drafted: "草稿", Submitted: "待审核", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结",
+}
+
+var acts = map[casework.Action]string{
+	Submit: "提交审核", Approve: "审核通过", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "签发被拒",
+	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行撤销", End: "证书撤销",
+}
+
+// IssueKind takes an application from the counter to the subscriber's hand.
+// (证书申请, GM/T 0034 §12.1)
+var IssueKind = casework.Kind{
+	Name: "ra.issue", Title: "证书申请", Start: Drafted, States: states, Acts: acts,
+	Steps: []casework.Step{
+		{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
+		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
+		{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
+		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
+		{From: Approved, Do: Issue, By: access.Machine, To: Issued},
+		{From: Approved, Do: Refuse, By: access.Machine, To: Drafted},
+		{From: Issued, Do: Produce, By: access.RAProducer, To: Delivered},
+		{From: Delivered, Do: Produce, By: access.RAProducer, To: Delivered},
+		{From: Issued, Do: End, By: access.Machine, To: Revoked},
+		{From: Delivered, Do: End, By: access.Machine, To: Revoked},
+	},
+}
+
+// RevokeKind takes a revocation from the desk to the lists. (证书撤销, GM/T 0034 §12.3)
+var RevokeKind = casework.Kind{
+	Name: "ra.revoke", Title: "证书撤销", Start: Drafted, States: states, Acts: acts,
+	Steps: []casework.Step{
+		{From: Drafted, Do: Revoke, By: access.RAClerk, To: Submitted},
+		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Revoke},
+		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Revoke},
+		{From: Approved, Do: Carry, By: access.Machine, To: Done},
+		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
+	},
+}
+
+// Kinds are the kinds of cases by name.
+var Kinds = map[string]casework.Kind{IssueKind.Name: IssueKind, RevokeKind.Name: RevokeKind}
+
+// Notices are the four things an applicant must be told at acceptance (Order
+// No. 4 art. 21), by the codes a case records.
+var Notices = []struct{ Code, Text string }{
+	{"conditions", "电子签名认证证书和电子签名的使用条件"},
+	{"liability", "电子签名所产生的法律责任"},
+	{"holder-data", "保存和使用电子签名认证证书持有人信息的权限和责任"},
+	{"scope", "电子政务电子认证服务机构和电子签名认证证书持有人的责任范围"},
+}
+
+// CheckMethods are the ways an identity may be checked. (身份查验方式)
+var CheckMethods = map[string]string{
+	"in-person": "当面核验原件", "entrusted": "核验委托书与经办人原件", "remote-video": "远程视频核验", "official-data": "权威数据源比对", "none": "未查验",
+}
+
+func applicationOf(content []byte) (a enroll.Application, err error) {
+	return a, enroll.Decode(content, &a)
+}

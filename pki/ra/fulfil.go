@@ -1,0 +1,176 @@
+package ra
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// Worker carries out what was approved.
+type Worker struct {
+	Registrar *Registrar
+
+	wake chan struct{}
+}
+
+// idle is how often the worker looks although nobody woke it.
+const idle = 2 * time.Second
+
+// Start prepares the worker; Run does its work.
+func (w *Worker) Start() *Worker {
+	w.wake = make(chan struct{}, 1)
+	return w
+}
+
+// Wake tells the worker that something was approved. It never blocks.
+func (w *Worker) Wake() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run fulfils until ctx ends. A CA that cannot be reached is asked again: the
+// same request ID gets the same answer.
+func (w *Worker) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := w.Registrar.Fulfil(ctx)
+		if err != nil && ctx.Err() == nil {
+			slog.Error("fulfilling approved cases", "err", err)
+		}
+		if n > 0 && err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-w.wake:
+		case <-time.After(idle):
+		}
+	}
+}
+
+// Fulfil takes approved cases to the CA and returns how many it moved.
+func (r *Registrar) Fulfil(ctx context.Context) (int, error) {
+	n, err := r.issue(ctx)
+	if err != nil {
+		return n, err
+	}
+	m, err := r.carry(ctx)
+	return n + m, err
+}
+
+var machine = access.AsMachine("ra")
+
+func (r *Registrar) issue(ctx context.Context) (int, error) {
+	list, err := r.Store.Waiting(ctx, IssueKind.Name, Approved, enroll.BatchMax)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	requests := make([]enroll.Request, len(list))
+	for i, rec := range list {
+		requests[i] = requestOf(rec)
+	}
+	answers, err := r.CA.Issue(ctx, requests)
+	if err != nil {
+		return 0, fmt.Errorf("asking the CA to issue: %w", err)
+	}
+	if len(answers) != len(list) {
+		return 0, fmt.Errorf("the CA answered %d of %d requests", len(answers), len(list))
+	}
+	var saves []Save
+	var lines []audit.Entry
+	for i, a := range answers {
+		rec, do, note := list[i], Issue, ""
+		switch {
+		case a.Refusal != nil:
+			report := a.Refusal.Report()
+			rec.Trouble, do, note = &report, Refuse, report.Text
+		case a.Reply.Sign == nil:
+			continue // a failure on the other side: asked again later
+		default:
+			rec.Reply, rec.Trouble = a.Reply, nil
+			rec.SignSerial, rec.EncSerial = a.Reply.Serials()
+		}
+		if err := r.byMachine(rec, do, note, &saves, &lines); err != nil {
+			return 0, err
+		}
+	}
+	return len(saves), r.Store.Save(ctx, machine, saves, lines)
+}
+
+// requestOf is what the CA is asked: the content, and the signed steps.
+func requestOf(rec Record) enroll.Request {
+	q := enroll.Request{ID: rec.ID, Content: rec.Content}
+	for _, do := range []casework.Action{Submit, Revoke, Approve} {
+		if e, ok := rec.Last(do); ok && len(e.Signed.Signature) > 0 {
+			q.Evidence = append(q.Evidence, enroll.Evidence{Signed: e.Signed, Item: e.Item, Proof: e.Proof})
+		}
+	}
+	return q
+}
+
+func (r *Registrar) byMachine(rec Record, do casework.Action, note string, saves *[]Save, lines *[]audit.Entry) error {
+	move, err := Kinds[rec.Kind].Next(rec.Case, machine, do, itemOf(rec), access.Proof{Count: 1}, r.Now().UTC())
+	if err != nil {
+		return err
+	}
+	move.Event.Note = note
+	move.Case.Events[len(move.Case.Events)-1].Note = note
+	*saves = append(*saves, save(rec, move))
+	line := r.line(machine.Who(), "ra."+string(do), rec.ID, "")
+	line.Serial, line.Detail = rec.SignSerial, note
+	*lines = append(*lines, line)
+	return nil
+}
+
+// carry takes approved revocations to the CA, one by one: they are few.
+func (r *Registrar) carry(ctx context.Context) (int, error) {
+	list, err := r.Store.Waiting(ctx, RevokeKind.Name, Approved, enroll.BatchMax)
+	if err != nil {
+		return 0, err
+	}
+	for n, rec := range list {
+		_, err := r.CA.Revoke(ctx, requestOf(rec))
+		no := refusal.Of(err)
+		if err != nil && no == nil {
+			return n, fmt.Errorf("asking the CA to revoke: %w", err)
+		}
+		if err := r.carried(ctx, rec, no); err != nil {
+			return n, err
+		}
+	}
+	return len(list), nil
+}
+
+func (r *Registrar) carried(ctx context.Context, rec Record, no *refusal.Refusal) error {
+	var saves []Save
+	var lines []audit.Entry
+	if no != nil {
+		report := no.Report()
+		rec.Trouble = &report
+		if err := r.byMachine(rec, Refuse, report.Text, &saves, &lines); err != nil {
+			return err
+		}
+		return r.Store.Save(ctx, machine, saves, lines)
+	}
+	if err := r.byMachine(rec, Carry, "", &saves, &lines); err != nil {
+		return err
+	}
+	app, err := r.Store.BySerial(ctx, rec.SignSerial)
+	if err != nil {
+		return err
+	}
+	if app.State == Issued || app.State == Delivered {
+		if err := r.byMachine(app, End, "撤销案件 "+rec.ID, &saves, &lines); err != nil {
+			return err
+		}
+	}
+	return r.Store.Save(ctx, machine, saves, lines)
+}

@@ -1,0 +1,138 @@
+// Package ra takes applications, has them reviewed by other eyes, and hands out
+// what the CA issued. (注册管理)
+//
+// A verb fetches, decides by a table of lawful steps and keeps the result in
+// one transaction with the signed command and the audit line.
+package ra
+
+import (
+	"context"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/hsm"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// Record is a case and what it is about.
+type Record struct {
+	casework.Case
+	Content    []byte // canonical application or revocation
+	Title      string // subject's CN, for lists
+	Profile    string
+	KeyHash    []byte // SM3 of the signing key
+	Identity   Sealed
+	Batch      string
+	Row        int // of the sheet; 0 if none
+	CreatedBy  access.PersonID
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	Reply      enroll.Reply
+	SignSerial string
+	EncSerial  string
+	Trouble    *refusal.Report // what the CA said no with, last
+}
+
+// Sealed is an identity number at rest: encrypted, with a blind index to find
+// it by, and the salt its public commitment was made with.
+type Sealed struct {
+	Number hsm.Wrapped
+	Salt   []byte
+	Blind  []byte
+}
+
+// Save is a case after a move, to be stored.
+type Save struct {
+	Record  Record
+	Move    casework.Move
+	Claim   bool // the key becomes live
+	Release bool // the key is free again
+}
+
+// Query finds cases. Empty fields match all.
+type Query struct {
+	State casework.State
+	Kind  string
+	Text  string // part of the title, an id, a serial or a batch
+	Blind []byte // exact identity number
+	By    access.PersonID
+	After string // id of the last case of the page before
+	Limit int
+}
+
+// Batch is a sheet that was taken in.
+type Batch struct {
+	ID     string          `json:"id"`
+	Name   string          `json:"name"`
+	Digest []byte          `json:"digest"`
+	By     access.PersonID `json:"by"`
+	At     time.Time       `json:"at"`
+	Rows   []Row           `json:"rows"`
+}
+
+// Row is what became of one line of a sheet: a case, or a refusal.
+type Row struct {
+	Line    int             `json:"row"`
+	ID      string          `json:"id,omitempty"`
+	Refusal *refusal.Report `json:"refusal,omitempty"`
+}
+
+// Store keeps cases. Each call happens wholly or not at all.
+type Store interface {
+	// Case returns one; NoCase if there is none.
+	Case(ctx context.Context, id string) (Record, error)
+	// Draft stores new or corrected drafts; an id that is no draft of that person
+	// is refused.
+	Draft(ctx context.Context, list []Record, batch *Batch, lines []audit.Entry) error
+	// Save stores moves with the command that made them, and refuses a stale one
+	// (casework.Stale), a key that is live already (KeyInUse), a statement used
+	// before (access.Replayed).
+	Save(ctx context.Context, by access.Command, saves []Save, lines []audit.Entry) error
+	// Waiting returns cases in a state, oldest first, for the worker.
+	Waiting(ctx context.Context, kind string, s casework.State, limit int) ([]Record, error)
+	// Find lists cases, newest first, without events and content.
+	Find(ctx context.Context, q Query) ([]Record, error)
+	// Counts counts cases by kind and state.
+	Counts(ctx context.Context) (map[string]map[casework.State]int, error)
+	// KeyHolder returns the live case of a key, or "".
+	KeyHolder(ctx context.Context, keyHash []byte) (string, error)
+	// BySerial returns the case a certificate was issued in; NoCase if none.
+	BySerial(ctx context.Context, serial string) (Record, error)
+	// BatchByDigest finds a sheet taken in before; ok is false if there is none.
+	BatchByDigest(ctx context.Context, digest []byte) (b Batch, ok bool, err error)
+	// Batch returns one; NoCase if there is none.
+	Batch(ctx context.Context, id string) (Batch, error)
+	// Refuse writes a refusal of authority to the trail.
+	Refuse(ctx context.Context, line audit.Entry) error
+}
+
+// CA is the certification authority as the RA sees it.
+type CA interface {
+	Issue(ctx context.Context, requests []enroll.Request) ([]Answer, error)
+	Revoke(ctx context.Context, request enroll.Request) (enroll.Revoked, error)
+}
+
+// Answer is what became of one request.
+type Answer struct {
+	Reply   enroll.Reply
+	Refusal *refusal.Refusal
+}
+
+// Registrar is the registration desk.
+type Registrar struct {
+	Store    Store
+	CA       CA
+	Profiles profile.Set
+	Desk     access.Desk
+	Device   hsm.Device
+	Master   string // wraps identity numbers
+	BlindKey []byte // HMAC key of the blind index
+	CPS      string // version of the practice statement in force
+	Accord   string // version of the service agreement
+	Now      func() time.Time
+	Wake     func() // something was approved; may be nil
+}

@@ -1,0 +1,135 @@
+package rastore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/pki/ra"
+)
+
+// Find lists cases, newest first.
+func (s *Store) Find(ctx context.Context, q ra.Query) ([]ra.Record, error) {
+	var where []string
+	var args []any
+	add := func(cond string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			cond = strings.Replace(cond, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		where = append(where, cond)
+	}
+	if q.State != "" {
+		add("state = ?", string(q.State))
+	}
+	if q.Kind != "" {
+		add("kind = ?", q.Kind)
+	}
+	if q.By != "" {
+		add("created_by = ?", string(q.By))
+	}
+	if q.Blind != nil {
+		add("blind = ?", q.Blind)
+	} else if t := strings.TrimSpace(q.Text); t != "" {
+		like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(t) + "%"
+		add(`(title LIKE ? ESCAPE '\' OR id LIKE ? ESCAPE '\' OR sign_sn = ? OR enc_sn = ? OR batch = ?)`, like, like, strings.ToUpper(t), strings.ToUpper(t), t)
+	}
+	if q.After != "" {
+		var at int64
+		if err := s.DB.QueryRow(ctx, `SELECT created_at FROM cases WHERE id = $1`, q.After).Scan(&at); err != nil {
+			return nil, ra.NoCase.At("after", ra.NoCase.Clause)
+		}
+		add("(created_at < ? OR created_at = ? AND id < ?)", at, at, q.After)
+	}
+	text := `SELECT ` + columns + ` FROM cases`
+	if len(where) > 0 {
+		text += ` WHERE ` + strings.Join(where, " AND ")
+	}
+	limit := q.Limit
+	if limit <= 0 || limit > ra.PageMax {
+		limit = ra.PageMax
+	}
+	args = append(args, limit)
+	return s.list(ctx, text+fmt.Sprintf(` ORDER BY created_at DESC, id DESC LIMIT $%d`, len(args)), args...)
+}
+
+// Counts counts cases by kind and state.
+func (s *Store) Counts(ctx context.Context) (map[string]map[casework.State]int, error) {
+	rows, err := s.DB.Query(ctx, `SELECT kind, state, COUNT(*) FROM cases GROUP BY kind, state`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := map[string]map[casework.State]int{}
+	for rows.Next() {
+		var kind, state string
+		var n int
+		if err := rows.Scan(&kind, &state, &n); err != nil {
+			return nil, err
+		}
+		if counts[kind] == nil {
+			counts[kind] = map[casework.State]int{}
+		}
+		counts[kind][casework.State(state)] = n
+	}
+	return counts, rows.Err()
+}
+
+// KeyHolder returns the live case of a key, or "".
+func (s *Store) KeyHolder(ctx context.Context, keyHash []byte) (id string, err error) {
+	err = s.DB.QueryRow(ctx, `SELECT case_id FROM live_key WHERE key_sm3 = $1`, keyHash).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return id, err
+}
+
+// BySerial returns the case a certificate was issued in.
+func (s *Store) BySerial(ctx context.Context, serial string) (ra.Record, error) {
+	var id string
+	err := s.DB.QueryRow(ctx, `SELECT id FROM cases WHERE kind = $1 AND (sign_sn = $2 OR enc_sn = $3)`, ra.IssueKind.Name, serial, serial).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ra.Record{}, ra.NotLive.At("serial", ra.NotLive.Clause)
+	}
+	if err != nil {
+		return ra.Record{}, err
+	}
+	return s.Case(ctx, id)
+}
+
+// BatchByDigest finds a sheet taken in before.
+func (s *Store) BatchByDigest(ctx context.Context, digest []byte) (ra.Batch, bool, error) {
+	b, err := s.batch(ctx, `digest = $1`, digest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return b, false, nil
+	}
+	return b, err == nil, err
+}
+
+// Batch returns one sheet's rows.
+func (s *Store) Batch(ctx context.Context, id string) (ra.Batch, error) {
+	b, err := s.batch(ctx, `id = $1`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return b, ra.NoCase.At("batch", ra.NoCase.Clause)
+	}
+	return b, err
+}
+
+func (s *Store) batch(ctx context.Context, cond string, arg any) (ra.Batch, error) {
+	var b ra.Batch
+	var by string
+	var at int64
+	var body []byte
+	err := s.DB.QueryRow(ctx, `SELECT id, digest, name, who, at, body FROM batch WHERE `+cond, arg).Scan(&b.ID, &b.Digest, &b.Name, &by, &at, &body)
+	if err != nil {
+		return b, err
+	}
+	b.By, b.At = access.PersonID(by), time.UnixMilli(at).UTC()
+	return b, json.Unmarshal(body, &b.Rows)
+}
