@@ -272,4 +272,3 @@ func (s *Store) list(ctx context.Context, q string, args ...any) ([]ra.Record, e
 	}
 	return list, rows.Err()
 }
-

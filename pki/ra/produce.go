@@ -1,0 +1,47 @@
+package ra
+
+import (
+	"context"
+	"encoding/pem"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/cert"
+)
+
+// Package is what a subscriber takes away: both certificates, the chain and
+// the private key sealed to their signing key. Nobody here can open it.
+// (下载包, GM/T 0034 §12.1)
+type Package struct {
+	Sign   []byte `json:"sign.pem"`
+	Enc    []byte `json:"enc.pem,omitempty"`
+	Chain  []byte `json:"chain.pem"`
+	Sealed []byte `json:"sealed-key.der,omitempty"`
+}
+
+// PackageOf writes the package of a delivered case; the same bytes each time.
+func PackageOf(rec Record, chain [][]byte) Package {
+	p := Package{Sign: cert.PEM(rec.Reply.Sign), Sealed: rec.Reply.Sealed}
+	if rec.Reply.Enc != nil {
+		p.Enc = cert.PEM(rec.Reply.Enc)
+	}
+	for _, der := range chain {
+		p.Chain = append(p.Chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return p
+}
+
+// Delivery returns a delivered case to its producer.
+func (r *Registrar) Delivery(ctx context.Context, id string, who access.Person) (Record, error) {
+	rec, err := r.Store.Case(ctx, id)
+	if err != nil {
+		return rec, err
+	}
+	if !who.Holds(access.RAProducer) {
+		return rec, casework.NotYours.At("role", casework.NotYours.Clause).Because("下载包由制证员取得")
+	}
+	if rec.Kind != IssueKind.Name || rec.State != Delivered {
+		return rec, NotIssued.At("id", NotIssued.Clause).Because("%s当前为“%s”", id, states[rec.State])
+	}
+	return rec, nil
+}

@@ -1,0 +1,314 @@
+// Package raapi is the registration desk's programming interface. (注册接口)
+package raapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/format/sheet"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// API offers the desk's verbs.
+type API struct {
+	Desk  *ra.Registrar
+	Chain [][]byte // issuing CA first, then root
+}
+
+// CaseLine is a case in a list.
+type CaseLine struct {
+	ID         string    `json:"id"`
+	Kind       string    `json:"kind"`
+	KindTitle  string    `json:"kind_title"`
+	State      string    `json:"state"`
+	StateTitle string    `json:"state_title"`
+	Title      string    `json:"title"`
+	Profile    string    `json:"profile"`
+	Batch      string    `json:"batch,omitempty"`
+	Row        int       `json:"row,omitempty"`
+	CreatedBy  string    `json:"created_by"`
+	CreatedAt  time.Time `json:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at"`
+	SignSerial string    `json:"sign_serial,omitempty"`
+	EncSerial  string    `json:"enc_serial,omitempty"`
+}
+
+// EventLine is one step of a case's history.
+type EventLine struct {
+	At        time.Time `json:"at"`
+	Who       string    `json:"who"`
+	Name      string    `json:"name"`
+	Did       string    `json:"did"`
+	Title     string    `json:"title"`
+	From      string    `json:"from"`
+	To        string    `json:"to"`
+	Note      string    `json:"note,omitempty"`
+	Statement string    `json:"statement,omitempty"`
+	Signature []byte    `json:"signature,omitempty"`
+	Cert      []byte    `json:"cert,omitempty"`
+}
+
+// CaseView is a case whole.
+type CaseView struct {
+	CaseLine
+	Application *enroll.Application `json:"application,omitempty"`
+	Revocation  *enroll.Revocation  `json:"revocation,omitempty"`
+	Events      []EventLine         `json:"events"`
+	May         []string            `json:"may"` // acts open to the person asking
+	Trouble     *refusal.Report     `json:"trouble,omitempty"`
+	Sign        []byte              `json:"sign,omitempty"`
+	Enc         []byte              `json:"enc,omitempty"`
+}
+
+// Line shows a case in a list.
+func Line(r ra.Record) CaseLine {
+	k := ra.Kinds[r.Kind]
+	return CaseLine{r.ID, r.Kind, k.Title, string(r.State), k.StateTitle(r.State), r.Title, r.Profile, r.Batch, r.Row,
+		string(r.CreatedBy), r.CreatedAt, r.UpdatedAt, r.SignSerial, r.EncSerial}
+}
+
+// View shows a case whole to a person.
+func View(r ra.Record, who access.Person) (CaseView, error) {
+	k := ra.Kinds[r.Kind]
+	v := CaseView{CaseLine: Line(r), Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
+	for _, e := range r.Events {
+		v.Events = append(v.Events, EventLine{e.At, string(e.Who), e.Name, string(e.Did), k.ActTitle(e.Did), string(e.From), string(e.To), e.Note,
+			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
+	}
+	for _, a := range k.May(r.Case, who) {
+		if a != ra.Submit || r.CreatedBy == who.ID {
+			v.May = append(v.May, "ra."+string(a))
+		}
+	}
+	if r.Kind == ra.RevokeKind.Name {
+		v.Revocation = new(enroll.Revocation)
+		return v, enroll.Decode(r.Content, v.Revocation)
+	}
+	v.Application = new(enroll.Application)
+	return v, enroll.Decode(r.Content, v.Application)
+}
+
+// Staff are the roles that may look at cases.
+var Staff = []access.Role{access.RAClerk, access.RAReviewer, access.RAProducer, access.RAAdmin, access.RAAuditor}
+
+func (a *API) reader(ctx context.Context, act string) (access.Person, error) {
+	who := api.Person(ctx)
+	if slices.ContainsFunc(Staff, who.Holds) {
+		return who, nil
+	}
+	err := access.WrongRole.At("role", access.WrongRole.Clause)
+	return who, a.Desk.Turned(ctx, who, act, "", api.Source(ctx), err)
+}
+
+// Mount adds the operations to a site.
+func (a *API) Mount(s *api.Site) {
+	a.drafts(s)
+	a.acts(s)
+	a.lists(s)
+}
+
+func (a *API) drafts(s *api.Site) {
+	type formIn struct{ RawBody []byte }
+	api.Handle(s, api.Op{ID: "draft", Method: http.MethodPost, Path: "/api/v1/drafts", Summary: "起草或修改申请（JSON 正文见手册）", MaxBody: 16 << 20},
+		func(ctx context.Context, in *formIn) (*api.Body[CaseLine], error) {
+			f, err := ra.ParseForm(in.RawBody)
+			if err != nil {
+				return nil, err
+			}
+			rec, err := a.Desk.Draft(ctx, f, api.Person(ctx), api.Source(ctx))
+			if err != nil {
+				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.draft", "", api.Source(ctx), err)
+			}
+			return &api.Body[CaseLine]{Body: Line(rec)}, nil
+		})
+	type sheetIn struct {
+		Name    string `query:"name" doc:"文件名"`
+		RawBody []byte
+	}
+	api.Handle(s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX 或 CSV）", MaxBody: sheet.FileMax + 1024},
+		func(ctx context.Context, in *sheetIn) (*api.Body[ra.Batch], error) {
+			b, err := a.Desk.DraftSheet(ctx, in.Name, in.RawBody, api.Person(ctx), api.Source(ctx))
+			if err != nil {
+				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.sheet", "", api.Source(ctx), err)
+			}
+			return &api.Body[ra.Batch]{Body: b}, nil
+		})
+	type batchIn struct {
+		ID string `path:"id"`
+	}
+	type batchOut struct {
+		ra.Batch
+		Waiting []string `json:"waiting"` // drafts not yet submitted
+	}
+	api.Handle(s, api.Op{ID: "batch", Method: http.MethodGet, Path: "/api/v1/batches/{id}", Summary: "批次的逐行结果"},
+		func(ctx context.Context, in *batchIn) (*api.Body[batchOut], error) {
+			if _, err := a.reader(ctx, "ra.batch"); err != nil {
+				return nil, err
+			}
+			b, err := a.Desk.Store.Batch(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			ids, err := a.Desk.Waiting(ctx, in.ID)
+			return &api.Body[batchOut]{Body: batchOut{b, ids}}, err
+		})
+}
+
+func (a *API) acts(s *api.Site) {
+	type orderIn struct{ Body ra.Order }
+	api.Handle(s, api.Op{ID: "act-prepare", Method: http.MethodPost, Path: "/api/v1/acts/prepare", Summary: "操作声明（待签名）"},
+		func(ctx context.Context, in *orderIn) (*api.Body[api.Prepared], error) {
+			who := api.Person(ctx)
+			p, err := a.Desk.Plan(ctx, in.Body, who)
+			if err != nil {
+				return nil, a.Desk.Turned(ctx, who, in.Body.Act, first(in.Body.IDs), api.Source(ctx), err)
+			}
+			out := api.PreparedOf(a.Desk.Statement(p, who))
+			out.ID = p.Order.ID
+			return &api.Body[api.Prepared]{Body: out}, nil
+		})
+	type actIn struct {
+		Body struct {
+			Order ra.Order     `json:"order"`
+			Claim access.Claim `json:"claim"`
+		}
+	}
+	type actOut struct {
+		Cases []CaseLine `json:"cases"`
+	}
+	api.Handle(s, api.Op{ID: "act", Method: http.MethodPost, Path: "/api/v1/acts", Summary: "办理（附签名）"},
+		func(ctx context.Context, in *actIn) (*api.Body[actOut], error) {
+			who, o := api.Person(ctx), in.Body.Order
+			p, err := a.Desk.Plan(ctx, o, who)
+			var done []ra.Record
+			if err == nil {
+				done, err = a.Desk.Do(ctx, p, in.Body.Claim, api.Source(ctx))
+			}
+			if err != nil {
+				return nil, a.Desk.Turned(ctx, who, o.Act, first(o.IDs), api.Source(ctx), err)
+			}
+			out := actOut{Cases: []CaseLine{}}
+			for _, r := range done {
+				out.Cases = append(out.Cases, Line(r))
+			}
+			return &api.Body[actOut]{Body: out}, nil
+		})
+	type idIn struct {
+		ID string `path:"id"`
+	}
+	api.Handle(s, api.Op{ID: "package", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package", Summary: "下载包"},
+		func(ctx context.Context, in *idIn) (*api.Body[ra.Package], error) {
+			rec, err := a.Desk.Delivery(ctx, in.ID, api.Person(ctx))
+			if err != nil {
+				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
+			}
+			return &api.Body[ra.Package]{Body: ra.PackageOf(rec, a.Chain)}, nil
+		})
+}
+
+func first(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return ids[0]
+}
+
+// Page is one page of cases; Next is what to pass as after.
+type Page struct {
+	Cases []CaseLine `json:"cases"`
+	Next  string     `json:"next,omitempty"`
+}
+
+func (a *API) lists(s *api.Site) {
+	type find struct {
+		State string `query:"state"`
+		Kind  string `query:"kind"`
+		Q     string `query:"q" doc:"姓名、案件编号、序列号、批次或完整证件号码"`
+		After string `query:"after"`
+		Limit int    `query:"limit" maximum:"200"`
+	}
+	api.Handle(s, api.Op{ID: "cases", Method: http.MethodGet, Path: "/api/v1/cases", Summary: "查询案件"},
+		func(ctx context.Context, in *find) (*api.Body[Page], error) {
+			if _, err := a.reader(ctx, "ra.list"); err != nil {
+				return nil, err
+			}
+			page, err := a.Find(ctx, ra.Query{State: casework.State(in.State), Kind: in.Kind, Text: in.Q, After: in.After, Limit: in.Limit})
+			return &api.Body[Page]{Body: page}, err
+		})
+	type idIn struct {
+		ID string `path:"id"`
+	}
+	api.Handle(s, api.Op{ID: "case", Method: http.MethodGet, Path: "/api/v1/cases/{id}", Summary: "案件详情"},
+		func(ctx context.Context, in *idIn) (*api.Body[CaseView], error) {
+			who, err := a.reader(ctx, "ra.show")
+			if err != nil {
+				return nil, err
+			}
+			rec, err := a.Desk.Store.Case(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			v, err := View(rec, who)
+			return &api.Body[CaseView]{Body: v}, err
+		})
+	api.Handle(s, api.Op{ID: "profiles", Method: http.MethodGet, Path: "/api/v1/profiles", Summary: "证书模板"},
+		func(context.Context, *struct{}) (*api.Body[[]profile.Profile], error) {
+			var list []profile.Profile
+			for _, p := range a.Desk.Profiles {
+				if !p.Internal {
+					list = append(list, p)
+				}
+			}
+			slices.SortFunc(list, func(x, y profile.Profile) int { return strings.Compare(x.Name, y.Name) })
+			return &api.Body[[]profile.Profile]{Body: list}, nil
+		})
+	type counts struct {
+		Counts map[string]map[casework.State]int `json:"counts"`
+	}
+	api.Handle(s, api.Op{ID: "counts", Method: http.MethodGet, Path: "/api/v1/counts", Summary: "各状态件数"},
+		func(ctx context.Context, _ *struct{}) (*api.Body[counts], error) {
+			if _, err := a.reader(ctx, "ra.list"); err != nil {
+				return nil, err
+			}
+			c, err := a.Desk.Store.Counts(ctx)
+			return &api.Body[counts]{Body: counts{c}}, err
+		})
+}
+
+// Find lists cases. A whole identity number finds its cases by blind index.
+func (a *API) Find(ctx context.Context, q ra.Query) (Page, error) {
+	if q.Limit <= 0 || q.Limit > ra.PageMax {
+		q.Limit = 50
+	}
+	if n := len(q.Text); n == 18 {
+		q.Blind = a.Desk.Blind(q.Text)
+	}
+	want := q.Limit
+	q.Limit++
+	list, err := a.Desk.Store.Find(ctx, q)
+	if err == nil && len(list) == 0 && q.Blind != nil {
+		q.Blind = nil
+		list, err = a.Desk.Store.Find(ctx, q)
+	}
+	if err != nil {
+		return Page{}, err
+	}
+	p := Page{Cases: []CaseLine{}}
+	for i, r := range list {
+		if i == want {
+			p.Next = list[i-1].ID
+			break
+		}
+		p.Cases = append(p.Cases, Line(r))
+	}
+	return p, nil
+}

@@ -1,0 +1,183 @@
+// Package api is what every console's programming interface shares. (应用接口)
+//
+// Sign-in by SM2 certificate, sessions, refusals as JSON, the audit trail, and
+// an OpenAPI document. Pages and commands call the same operations.
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/refusal"
+)
+
+// Site is one system's interface: its people, its trail, its operations.
+type Site struct {
+	Title    string
+	Desk     access.Desk
+	Trail    *audit.Trail
+	Files    func(ctx context.Context) ([]byte, error) // the audit ledger as a ZIP
+	Now      func() time.Time
+	Mux      *http.ServeMux
+	Secure   bool // cookies only over TLS
+	api      huma.API
+	sessions sessions
+}
+
+// Start builds the interface; operations are added with Handle.
+func (s *Site) Start() *Site {
+	huma.NewError = plainError // huma has one hook for its own validation errors
+	s.Mux = http.NewServeMux()
+	c := huma.DefaultConfig(s.Title, "1")
+	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"
+	c.CreateHooks = nil // no $schema links in answers
+	s.api = humago.New(s.Mux, c)
+	s.session()
+	s.audit()
+	return s
+}
+
+type failed struct {
+	status int
+	report refusal.Report
+}
+
+func (f *failed) Error() string                { return f.report.Code }
+func (f *failed) GetStatus() int               { return f.status }
+func (f *failed) MarshalJSON() ([]byte, error) { return json.Marshal(f.report) }
+
+// plainError gives validation errors the shape of a refusal.
+func plainError(status int, msg string, errs ...error) huma.StatusError {
+	var where, why []string
+	for _, e := range errs {
+		var d *huma.ErrorDetail
+		if errors.As(e, &d) {
+			where = append(where, strings.TrimPrefix(d.Location, "body."))
+			why = append(why, d.Message)
+		} else if e != nil {
+			why = append(why, e.Error())
+		}
+	}
+	r := Malformed.Because("%s %s", msg, strings.Join(why, "; ")).Report()
+	r.Field = strings.Join(where, ",")
+	return &failed{status, r}
+}
+
+// status maps kinds of refusal to HTTP, once.
+func status(k refusal.Kind) int {
+	switch k {
+	case refusal.Forbidden:
+		return http.StatusForbidden
+	case refusal.NotFound:
+		return http.StatusNotFound
+	case refusal.Conflict:
+		return http.StatusConflict
+	case refusal.Limit:
+		return http.StatusTooManyRequests
+	}
+	return http.StatusUnprocessableEntity
+}
+
+// problem turns an error into what a caller may see.
+func problem(err error) error {
+	if f := refusal.Of(err); f != nil {
+		code := status(f.Reason.Kind)
+		if f.Reason == access.NotSignedIn {
+			code = http.StatusUnauthorized
+		}
+		return &failed{code, f.Report()}
+	}
+	ref := rand.Text()[:8]
+	slog.Error("request failed", "ref", ref, "err", err)
+	return &failed{http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()}
+}
+
+// Op describes an operation for the OpenAPI document.
+type Op struct {
+	ID, Method, Path, Summary string
+	MaxBody                   int64
+	Open                      bool // no session needed
+}
+
+// Handle adds an operation.
+func Handle[In, Out any](s *Site, op Op, f func(ctx context.Context, in *In) (*Out, error)) {
+	o := huma.Operation{OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, MaxBodyBytes: op.MaxBody, BodyReadTimeout: 30 * time.Second}
+	if o.MaxBodyBytes == 0 {
+		o.MaxBodyBytes = 1 << 20
+	}
+	if !op.Open {
+		o.Security = []map[string][]string{{"session": {}}}
+	}
+	o.Middlewares = huma.Middlewares{s.who(op.Open)}
+	huma.Register(s.api, o, func(ctx context.Context, in *In) (*Out, error) {
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, problem(err)
+		}
+		return out, nil
+	})
+}
+
+type ctxKey int
+
+const (
+	personKey ctxKey = iota
+	sourceKey
+	tokenKey
+)
+
+// who finds the session a request belongs to.
+func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
+	return func(c huma.Context, next func(huma.Context)) {
+		source, _, _ := net.SplitHostPort(c.RemoteAddr())
+		c = huma.WithValue(c, sourceKey, source)
+		token := strings.TrimPrefix(c.Header("Authorization"), "Bearer ")
+		if token == "" {
+			if cookie, err := huma.ReadCookie(c, cookieName); err == nil {
+				token = cookie.Value
+			}
+		}
+		p, ok := s.sessions.find(token, s.Now())
+		if !ok && !open {
+			_ = huma.WriteErr(s.api, c, http.StatusUnauthorized, access.NotSignedIn.Text)
+			return
+		}
+		next(huma.WithValue(huma.WithValue(c, personKey, p), tokenKey, token))
+	}
+}
+
+// Person is who is signed in.
+func Person(ctx context.Context) access.Person {
+	p, _ := ctx.Value(personKey).(access.Person)
+	return p
+}
+
+// Source is the network address of the request.
+func Source(ctx context.Context) string {
+	s, _ := ctx.Value(sourceKey).(string)
+	return s
+}
+
+// SignedIn returns the person of a page request, by its cookie.
+func (s *Site) SignedIn(r *http.Request) (access.Person, bool) {
+	c, err := r.Cookie(cookieName)
+	if err != nil {
+		return access.Person{}, false
+	}
+	return s.sessions.find(c.Value, s.Now())
+}
+
+// Body is an answer in JSON.
+type Body[T any] struct{ Body T }
