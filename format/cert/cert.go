@@ -209,7 +209,7 @@ func readExtensions(body *cryptobyte.String) ([]Extension, error) {
 		var e Extension
 		var one, value cryptobyte.String
 		if !seq.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1ObjectIdentifier(&e.ID) ||
-			!one.ReadOptionalASN1Boolean(&e.Critical, cbasn1.BOOLEAN, false) ||
+			one.PeekASN1Tag(cbasn1.BOOLEAN) && !one.ReadASN1Boolean(&e.Critical) ||
 			!one.ReadASN1(&value, cbasn1.OCTET_STRING) || !one.Empty() || len(list) == extensionsMax {
 			return nil, fmt.Errorf("%w: extensions", ErrSyntax)
 		}

@@ -201,7 +201,7 @@ func readExtension(seq *cryptobyte.String) (id asn1.ObjectIdentifier, value cryp
 	var one cryptobyte.String
 	var critical bool
 	ok = seq.ReadASN1(&one, cbasn1.SEQUENCE) && one.ReadASN1ObjectIdentifier(&id) &&
-		one.ReadOptionalASN1Boolean(&critical, cbasn1.BOOLEAN, false) && one.ReadASN1(&value, cbasn1.OCTET_STRING) && one.Empty()
+		(!one.PeekASN1Tag(cbasn1.BOOLEAN) || one.ReadASN1Boolean(&critical)) && one.ReadASN1(&value, cbasn1.OCTET_STRING) && one.Empty()
 	return id, value, ok
 }
 

@@ -158,7 +158,7 @@ func (r *Request) attribute(attrs *cryptobyte.String) error {
 		var e cert.Extension
 		var ext, value cryptobyte.String
 		if !list.ReadASN1(&ext, cbasn1.SEQUENCE) || !ext.ReadASN1ObjectIdentifier(&e.ID) ||
-			!ext.ReadOptionalASN1Boolean(&e.Critical, cbasn1.BOOLEAN, false) ||
+			ext.PeekASN1Tag(cbasn1.BOOLEAN) && !ext.ReadASN1Boolean(&e.Critical) ||
 			!ext.ReadASN1(&value, cbasn1.OCTET_STRING) || !ext.Empty() || len(r.Extensions) == attributesMax {
 			return ErrSyntax
 		}

@@ -1,0 +1,97 @@
+package va
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/ocsp"
+)
+
+// authority is one CA certificate of the institution. Entries name it by the
+// digest; the certificate may be learned later.
+type authority struct {
+	digest [32]byte
+	cert   *cert.Certificate
+}
+
+// book lists the institution's CAs. It is never changed, only replaced, so
+// readers need no lock. A CA's number is its place in the list.
+type book struct {
+	list   []authority
+	served map[string][]uint8 // hash ‖ name hash ‖ key hash → numbers
+}
+
+// with returns a book that has an authority under a digest, and its number. The
+// certificate, when given, is kept.
+func (b *book) with(digest []byte, c *cert.Certificate) (*book, uint8, error) {
+	var d [32]byte
+	if copy(d[:], digest) != len(d) || len(digest) != len(d) {
+		return b, 0, fmt.Errorf("issuer digest of %d octets", len(digest))
+	}
+	for i, a := range b.list {
+		if a.digest != d {
+			continue
+		}
+		if a.cert != nil || c == nil {
+			return b, uint8(i), nil
+		}
+		next := &book{list: copyOf(b.list)}
+		next.list[i].cert = c
+		return next, uint8(i), nil
+	}
+	if len(b.list) == authoritiesMax {
+		return b, 0, fmt.Errorf("more than %d CA certificates", authoritiesMax)
+	}
+	return &book{list: append(copyOf(b.list), authority{d, c})}, uint8(len(b.list)), nil
+}
+
+func copyOf(list []authority) []authority { return append([]authority(nil), list...) }
+
+// serve fills in the CertIDs answered for: those of CAs with the name that
+// issued the responder's certificate (RFC 6960 §4.2.2.2), whichever of their
+// keys signed; after a CA's key has changed one responder answers for both.
+func (b *book) serve(issuer []byte) *book {
+	next := &book{list: b.list, served: map[string][]uint8{}}
+	for n, a := range b.list {
+		if a.cert == nil || !bytes.Equal(a.cert.Subject, issuer) {
+			continue
+		}
+		for _, h := range ocsp.Hashes {
+			id := ocsp.Ask(h, false, a.cert, nil)
+			k := string(servedKey(nil, id))
+			next.served[k] = append(next.served[k], uint8(n))
+		}
+	}
+	return next
+}
+
+func servedKey(buf []byte, id ocsp.CertID) []byte {
+	kind := byte(0)
+	switch {
+	case id.Hash.Equal(alg.SHA1):
+		kind = 1
+	case id.Hash.Equal(alg.SHA256):
+		kind = 2
+	case id.Hash.Equal(alg.SM3):
+		kind = 3
+	}
+	return append(append(append(buf, kind), id.IssuerName...), id.IssuerKey...)
+}
+
+// issuers returns the numbers of the CAs a CertID may mean; none for a stranger's.
+func (b *book) issuers(id ocsp.CertID) []uint8 {
+	var buf [1 + 2*64]byte
+	return b.served[string(servedKey(buf[:0], id))]
+}
+
+// named returns the numbers of the CAs with a DER name.
+func (b *book) named(subject []byte) (numbers []uint8) {
+	for n, a := range b.list {
+		if a.cert != nil && bytes.Equal(a.cert.Subject, subject) {
+			numbers = append(numbers, uint8(n))
+		}
+	}
+	return numbers
+}
