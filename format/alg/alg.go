@@ -124,6 +124,16 @@ func ReadSPKI(s *cryptobyte.String) ([]byte, error) {
 	return bits.Bytes, nil
 }
 
+// PointOf reads a whole SubjectPublicKeyInfo, as a public key file has it.
+func PointOf(spki []byte) ([]byte, error) {
+	s := cryptobyte.String(spki)
+	p, err := ReadSPKI(&s)
+	if err == nil && !s.Empty() {
+		err = fmt.Errorf("%w: trailing data", ErrCurve)
+	}
+	return p, err
+}
+
 // Sign signs message itself, as Z and SM3 belong to the signer, and returns
 // DER SEQUENCE { r, s }.
 func Sign(key crypto.Signer, message []byte) ([]byte, error) {

@@ -62,6 +62,11 @@ func (s *Site) audit() {
 			})
 			return &Body[[]AuditLine]{list}, err
 		})
+	s.auditMark()
+	s.auditExport()
+}
+
+func (s *Site) auditMark() {
 	type upTo struct {
 		Body struct {
 			Last int64 `json:"last,omitempty"`
@@ -99,6 +104,9 @@ func (s *Site) audit() {
 			}
 			return &Body[marked]{marked{p.Object}}, s.Trail.Mark(ctx, p, cmd)
 		})
+}
+
+func (s *Site) auditExport() {
 	type file struct {
 		Type string `header:"Content-Type"`
 		Name string `header:"Content-Disposition"`

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/zone/desk"
+)
+
+type asCmd struct {
+	Dir     string   `help:"数据目录。" default:"./hufu-data"`
+	JSON    bool     `help:"输出 JSON。"`
+	Note    string   `help:"意见。"`
+	State   string   `help:"按状态查询。"`
+	Kind    string   `help:"按案件种类查询。"`
+	Q       string   `help:"按姓名、编号、序列号等查询。"`
+	After   string   `help:"上一页最后一件的编号。"`
+	Limit   int      `help:"每页件数。"`
+	Reason  string   `help:"撤销原因，如 keyCompromise。"`
+	Out     string   `help:"输出目录或文件。"`
+	Person  string   `arg:"" help:"人员，如 ra-clerk。"`
+	Room    string   `arg:"" help:"系统：ra、ca、km。"`
+	Verb    string   `arg:"" help:"动作，如 submit。"`
+	Objects []string `arg:"" optional:"" help:"对象：文件、案件编号或序列号。"`
+}
+
+// actWithin bounds one command: a server that hangs is a failure.
+const actWithin = 5 * time.Minute
+
+func (c *asCmd) Run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, actWithin)
+	defer cancel()
+	var e desk.Endpoints
+	if err := e.Read(c.Dir); err != nil {
+		return err
+	}
+	p, err := desk.Open(e.People, c.Person)
+	if err != nil {
+		return err
+	}
+	switch c.Room {
+	case "ra":
+		p.URL = e.RA
+	case "ca":
+		p.URL = e.CAConsole
+	case "km":
+		p.URL = e.KMConsole
+	default:
+		return &desk.Usage{Text: fmt.Sprintf("没有系统 %q；可用：ra ca km", c.Room)}
+	}
+	if err := p.SignIn(ctx); err != nil {
+		return err
+	}
+	defer p.SignOut(context.WithoutCancel(ctx))
+	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit}
+	out, err := c.do(ctx, p, a)
+	if out != nil && (err == nil || c.JSON && fmt.Sprintf("%T", out) == "desk.BatchLine") {
+		c.print(out)
+	}
+	return err
+}
+
+func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error) {
+	switch {
+	case c.Verb == "audit":
+		return p.Audit(ctx, a)
+	case c.Room == "ra":
+		return p.RA(ctx, c.Verb, a)
+	case c.Room == "km" && c.Verb == "pool":
+		var v json.RawMessage
+		return &v, p.Call(ctx, "GET", "/api/v1/pool", nil, &v)
+	}
+	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：audit，km 另有 pool", c.Room, c.Verb)}
+}
+
+// print shows a result: JSON for programs, lines for people.
+func (c *asCmd) print(v any) {
+	if !c.JSON {
+		switch v := v.(type) {
+		case desk.ID:
+			fmt.Println(v.ID)
+			return
+		case *raapi.Page:
+			for _, l := range v.Cases {
+				fmt.Printf("%s  %-8s  %-6s  %s  %s\n", l.ID, l.KindTitle, l.StateTitle, l.UpdatedAt.Local().Format("2006-01-02 15:04"), l.Title)
+			}
+			if v.Next != "" {
+				fmt.Printf("还有更多：--after %s\n", v.Next)
+			}
+			return
+		case *[]api.AuditLine:
+			for _, l := range *v {
+				mark := "未审计"
+				if l.Marked {
+					mark = "已审计"
+				}
+				fmt.Printf("%6d  %s  %-14s %-18s %-24s %-16s %s\n", l.Index, l.End.Local().Format("2006-01-02 15:04:05"), l.Who, l.Item, l.Object, l.Result, mark)
+			}
+			return
+		}
+	}
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetEscapeHTML(false)
+	if !c.JSON {
+		enc.SetIndent("", "  ")
+	}
+	_ = enc.Encode(v) // a closed pipe has nobody to tell
+}

@@ -1,0 +1,94 @@
+// Command hufu is the certification system and the tools around it. (虎符)
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/zone/desk"
+)
+
+type commands struct {
+	Up     upCmd     `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
+	As     asCmd     `cmd:"" help:"以某人身份办理：签名并提交。"`
+	Key    keyCmd    `cmd:"" help:"生成 SM2 密钥和证书请求。"`
+	Open   openCmd   `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
+	Verify verifyCmd `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Bench  benchCmd  `cmd:"" help:"性能测量。"`
+}
+
+// Exit codes of the contract.
+const (
+	exitRefused = 1
+	exitUsage   = 2
+	exitFailed  = 3
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c commands
+	exit := -1
+	p, err := kong.New(&c, kong.Name("hufu"), kong.Description("虎符：电子政务电子认证系统。"), kong.UsageOnError(),
+		kong.Exit(func(code int) { exit = code }), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	k, err := p.Parse(args)
+	if exit == 0 { // --help
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	return code(k.Run())
+}
+
+// code says what went wrong in the way the contract has it.
+func code(err error) int {
+	var refused *desk.Refused
+	var usage *desk.Usage
+	var broken *ledger.Broken
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &refused):
+		line, e := json.Marshal(refused.Report)
+		if e != nil {
+			return exitFailed
+		}
+		fmt.Fprintln(os.Stderr, string(line))
+		return exitRefused
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, usage.Text)
+		return exitUsage
+	case errors.As(err, &broken):
+		fmt.Fprintln(os.Stderr, broken)
+		return exitRefused
+	case errors.Is(err, errExit1):
+		fmt.Fprintln(os.Stderr, err)
+		return exitRefused
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return exitFailed
+}
+
+// errExit1 marks failures the contract gives exit code 1.
+var errExit1 = errors.New("refused")
+
+func now() time.Time { return time.Now() }

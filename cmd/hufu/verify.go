@@ -1,0 +1,112 @@
+package main
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/ecdsa"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/emmansun/gmsm/sm2"
+
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/zone/desk"
+)
+
+type verifyCmd struct {
+	Source string `arg:"" help:"账本：目录、ZIP 文件或网址。"`
+	Key    string `required:"" help:"检查点公钥或证书（PEM）。"`
+	JSON   bool   `help:"输出 JSON。"`
+}
+
+func (c *verifyCmd) Run(ctx context.Context) error {
+	pub, err := verifyingKey(c.Key)
+	if err != nil {
+		return err
+	}
+	src, done, err := source(c.Source)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r, err := ledger.Verify(ctx, src, pub)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("账本完好：%s，%d 条，根 %x，检查点时间 %s；核对正文 %d 份，仅摘要 %d 份\n",
+		r.Checkpoint.Origin, r.Entries, r.Checkpoint.Root, r.Checkpoint.At.Format(time.RFC3339), r.Bodies, r.Withheld)
+	return nil
+}
+
+func source(name string) (ledger.Source, func(), error) {
+	if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
+		return ledger.Web{URL: name, Client: &http.Client{Timeout: 30 * time.Second}}, func() {}, nil
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, nil, &desk.Usage{Text: err.Error()}
+	}
+	if info.IsDir() {
+		return ledger.Dir(name), func() {}, nil
+	}
+	z, err := zip.OpenReader(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s 不是 ZIP: %w", errExit1, name, err)
+	}
+	return ledger.Files(z), func() { _ = z.Close() }, nil
+}
+
+// verifyingKey reads a public key or a certificate.
+func verifyingKey(name string) (*ecdsa.PublicKey, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, &desk.Usage{Text: err.Error()}
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, &desk.Usage{Text: name + " 不是 PEM"}
+	}
+	if block.Type == "CERTIFICATE" {
+		k, err := cert.Parse(block.Bytes)
+		if err != nil {
+			return nil, &desk.Usage{Text: name + "：" + err.Error()}
+		}
+		return k.PublicKey(), nil
+	}
+	p, err := alg.PointOf(block.Bytes)
+	if err != nil {
+		return nil, &desk.Usage{Text: name + "：" + err.Error()}
+	}
+	return alg.PublicKey(p)
+}
+
+func pointOf(key *sm2.PrivateKey) []byte { return alg.Point(&key.PublicKey) }
+
+func readCert(name string) (*cert.Certificate, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, &desk.Usage{Text: err.Error()}
+	}
+	c, err := cert.FromPEM(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errExit1, name, err)
+	}
+	return c, nil
+}
+
+func readChain(name string) (chain [][]byte, err error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, &desk.Usage{Text: err.Error()}
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		chain = append(chain, block.Bytes)
+	}
+	return chain, nil
+}

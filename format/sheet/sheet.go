@@ -1,0 +1,197 @@
+// Package sheet reads applications from a spreadsheet. (批量表格)
+//
+// XLSX, or CSV in UTF-8 or GB 18030. Only the file's form is judged here; what
+// a row says is judged like any other application.
+package sheet
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/xuri/excelize/v2"
+	"golang.org/x/text/encoding/simplifiedchinese"
+
+	"github.com/hufu-pki/hufu/format/dn"
+)
+
+// Bounds of one sheet.
+const (
+	FileMax = 20 << 20
+	RowsMax = 5000
+	CellMax = 64 << 10 // a request in PEM has under 2 KB; Excel itself stops at 32 KB
+
+	unzipMax = 200 << 20
+)
+
+// Columns is the header, in any order.
+var Columns = []string{"profile", "C", "ST", "L", "O", "OU", "CN", "identity_kind", "identity_number", "csr"}
+
+// Row is one application. Line is the sheet's own numbering: the header is 1.
+type Row struct {
+	Line           int
+	Profile        string
+	Subject        dn.Name
+	IdentityKind   string
+	IdentityNumber string
+	CSR            string
+}
+
+// Read reads a sheet by its content; the name only helps the message.
+func Read(name string, data []byte) ([]Row, error) {
+	if len(data) > FileMax {
+		return nil, TooLarge.At("file", TooLarge.Clause).Because("%d 字节", len(data))
+	}
+	read := readCSV
+	if bytes.HasPrefix(data, []byte("PK\x03\x04")) {
+		read = readXLSX
+	} else if bytes.HasPrefix(data, []byte{0xD0, 0xCF, 0x11, 0xE0}) {
+		return nil, BadFile.At("file", BadFile.Clause).Because("%s 是旧式 XLS 或加密文件", name)
+	}
+	cells, err := read(data)
+	if err != nil {
+		return nil, err
+	}
+	return rows(cells)
+}
+
+// readCSV reads CSV; bytes that are not UTF-8 are taken for GB 18030, as
+// Chinese spreadsheets write it.
+func readCSV(data []byte) ([][]string, error) {
+	data = bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF"))
+	if !utf8.Valid(data) {
+		text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(data)
+		if err != nil || bytes.ContainsRune(text, utf8.RuneError) {
+			return nil, BadFile.At("file", BadFile.Clause).Because("既不是 UTF-8 也不是 GB 18030 文本")
+		}
+		data = text
+	}
+	if bytes.IndexByte(data, 0) >= 0 {
+		return nil, BadFile.At("file", BadFile.Clause).Because("含有二进制内容")
+	}
+	r := csv.NewReader(bytes.NewReader(data))
+	r.FieldsPerRecord = -1
+	var all [][]string
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+		}
+		line, _ := r.FieldPos(0)
+		for len(all) < line-1 && len(all) <= RowsMax && len(all) > 0 && !multiline(all) {
+			all = append(all, nil) // blank lines keep their number
+		}
+		if all = append(all, record); len(all) > RowsMax+1 {
+			return nil, TooManyRows.At("file", TooManyRows.Clause)
+		}
+	}
+}
+
+// multiline reports whether some cell holds a line break: rows are then
+// counted as records, as a spreadsheet shows them.
+func multiline(all [][]string) bool {
+	return slices.ContainsFunc(all, func(r []string) bool {
+		return slices.ContainsFunc(r, func(c string) bool { return strings.Contains(c, "\n") })
+	})
+}
+
+func readXLSX(data []byte) ([][]string, error) {
+	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{UnzipSizeLimit: unzipMax, UnzipXMLSizeLimit: unzipMax, RawCellValue: true})
+	if err != nil {
+		return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+	}
+	defer f.Close()
+	names := f.GetSheetList()
+	if len(names) == 0 {
+		return nil, NoRows.At("file", NoRows.Clause)
+	}
+	it, err := f.Rows(names[0])
+	if err != nil {
+		return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+	}
+	defer it.Close()
+	var all [][]string
+	for it.Next() {
+		record, err := it.Columns(excelize.Options{RawCellValue: true})
+		if err != nil {
+			return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+		}
+		if all = append(all, record); len(all) > RowsMax+1 {
+			return nil, TooManyRows.At("file", TooManyRows.Clause)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+	}
+	return all, nil
+}
+
+func rows(cells [][]string) ([]Row, error) {
+	if len(cells) == 0 {
+		return nil, NoRows.At("file", NoRows.Clause)
+	}
+	at, err := header(cells[0])
+	if err != nil {
+		return nil, err
+	}
+	var list []Row
+	for i, record := range cells[1:] {
+		get := func(name string) string {
+			if n := at[name]; n < len(record) {
+				return strings.TrimSpace(record[n])
+			}
+			return ""
+		}
+		blank := true
+		for j, c := range record {
+			if len(c) > CellMax {
+				return nil, TooLarge.At(cells[0][min(j, len(cells[0])-1)], TooLarge.Clause).Because("第 %d 行的单元格过大", i+2)
+			}
+			blank = blank && strings.TrimSpace(c) == ""
+		}
+		if blank {
+			continue
+		}
+		row := Row{Line: i + 2, Profile: get("profile"), IdentityKind: get("identity_kind"), IdentityNumber: get("identity_number"), CSR: get("csr")}
+		row.Subject = dn.Name{C: get("C"), ST: get("ST"), L: get("L"), O: get("O"), CN: get("CN")}
+		for unit := range strings.SplitSeq(get("OU"), "/") {
+			if unit = strings.TrimSpace(unit); unit != "" {
+				row.Subject.OU = append(row.Subject.OU, unit)
+			}
+		}
+		list = append(list, row)
+	}
+	if len(list) == 0 {
+		return nil, NoRows.At("file", NoRows.Clause)
+	}
+	return list, nil
+}
+
+// header finds each column's place; all must be there, and no other.
+func header(cells []string) (map[string]int, error) {
+	at := map[string]int{}
+	for i, c := range cells {
+		c = strings.TrimSpace(c)
+		if c == "" {
+			continue
+		}
+		if _, twice := at[c]; twice || !slices.Contains(Columns, c) {
+			return nil, BadHeader.At(fmt.Sprintf("%.40s", c), BadHeader.Clause).Because("多余的列“%.40s”", c)
+		}
+		at[c] = i
+	}
+	for _, want := range Columns {
+		if _, ok := at[want]; !ok {
+			return nil, BadHeader.At(want, BadHeader.Clause).Because("缺少列“%s”", want)
+		}
+	}
+	return at, nil
+}

@@ -1,0 +1,230 @@
+// Package caservice runs the CA service zone: registration, status, directory
+// and the public's files. It reads the ledger and asks the core only to issue
+// and revoke. (服务区)
+package caservice
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/hsm"
+	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/pki/directory"
+	"github.com/hufu-pki/hufu/pki/directory/ldapserver"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/pki/ra/rastore"
+	"github.com/hufu-pki/hufu/pki/va"
+	"github.com/hufu-pki/hufu/pki/va/vahttp"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/wire/enroll"
+	"github.com/hufu-pki/hufu/wire/link"
+	"github.com/hufu-pki/hufu/wire/tiles"
+	"github.com/hufu-pki/hufu/zone/plant"
+)
+
+// Labels of keys in the service zone's device.
+const (
+	KeyServer   = "ra-server"
+	KeyAudit    = "audit-ra"
+	KeyOCSP     = "ocsp"
+	KeyIdentity = "identity"
+)
+
+// Names of the peers of a link.
+const (
+	PeerCA = "ca-server"
+	PeerRA = "ra-server"
+)
+
+// Config is where a service zone runs and whom it talks to.
+type Config struct {
+	Dir       string // of the published copies and audit files
+	Database  string
+	Device    hsm.Device
+	Console   string // address of the registration desk
+	Public    string // address of OCSP, CRL, AIA and tiles
+	LDAP      string // address of the directory
+	Receiver  string // address of the receiver of tiles
+	Metrics   string // address of the metrics
+	Core      string // URL of the CA core
+	CA        *ecdsa.PublicKey
+	LedgerKey *ecdsa.PublicKey
+	Origin    string
+	Chain     [][]byte // DER: issuing CA, then root
+	OCSPCert  []byte
+	BlindKey  []byte
+	CPS       string
+	Accord    string
+	Now       func() time.Time
+	HTTP      *http.Client
+}
+
+// follow is how often readers look at the ledger although nobody woke them.
+const follow = time.Second
+
+// Run serves until ctx ends. ready is called once everything answers.
+func Run(ctx context.Context, c Config, ready func()) error {
+	g := plant.NewGroup(ctx)
+	if err := start(g, c); err != nil {
+		g.Fail(err)
+		return g.Wait()
+	}
+	ready()
+	return g.Wait()
+}
+
+func start(g *plant.Group, c Config) error {
+	wake, err := readers(g, c)
+	if err != nil {
+		return err
+	}
+	server, err := c.Device.Signer(KeyServer)
+	if err != nil {
+		return err
+	}
+	folder := &ledger.Folder{Dir: c.ledger(), Key: c.LedgerKey, Origin: c.Origin}
+	in := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerCA: c.CA}, Now: c.Now}
+	tiles.Mount(in, folder, wake, PeerCA)
+	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
+		return err
+	}
+	return desk(g, c)
+}
+
+func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
+
+// readers start status and directory over the published ledger; wake makes
+// them look at once.
+func readers(g *plant.Group, c Config) (wake func(), err error) {
+	key, err := c.Device.Signer(KeyOCSP)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.ledger(), 0o750); err != nil {
+		return nil, err
+	}
+	src := ledger.Dir(c.ledger())
+	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	if err := resp.Start(); err != nil {
+		return nil, err
+	}
+	dir, err := directory.Open(filepath.Join(c.Dir, "directory"))
+	if err != nil {
+		return nil, err
+	}
+	g.AtEnd(dir.Close)
+	g.Go(func(ctx context.Context) {
+		resp.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}, follow)
+	})
+	g.Go(func(ctx context.Context) {
+		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
+	})
+	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1]}, Now: c.Now}
+	if err := pub.Open(); err != nil {
+		return nil, err
+	}
+	g.AtEnd(pub.Close)
+	if err := public(g, c.Public, pub); err != nil {
+		return nil, err
+	}
+	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub)); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", c.LDAP)
+	if err != nil {
+		return nil, err
+	}
+	srv := &ldapserver.Server{Directory: dir, Now: c.Now}
+	g.Go(func(ctx context.Context) {
+		if err := srv.Serve(ctx, l); err != nil && ctx.Err() == nil {
+			g.Fail(err)
+		}
+	})
+	return func() { resp.Wake(); dir.Wake() }, nil
+}
+
+func public(g *plant.Group, addr string, p *vahttp.Public) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	srv := p.Server()
+	g.Go(func(ctx context.Context) {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		_ = srv.ShutdownWithContext(stop) // idle connections are cut off after that
+	})
+	g.Go(func(ctx context.Context) {
+		if err := srv.Serve(l); err != nil && ctx.Err() == nil {
+			g.Fail(err)
+		}
+	})
+	return nil
+}
+
+// core is the CA as the desk sees it, over the link.
+type core struct{ enroll.Client }
+
+func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer, error) {
+	list, err := c.Client.Issue(ctx, requests)
+	out := make([]ra.Answer, len(list))
+	for i, a := range list {
+		out[i].Reply = a.Reply
+		if a.Refusal != nil {
+			out[i].Refusal = refusal.FromReport(a.Kind, *a.Refusal)
+		}
+	}
+	return out, err
+}
+
+// desk starts the registration system.
+func desk(g *plant.Group, c Config) error {
+	db, err := g.Database(c.Database)
+	if err != nil {
+		return err
+	}
+	store, err := rastore.Open(g.Context(), db, c.Now)
+	if err != nil {
+		return err
+	}
+	server, err := c.Device.Signer(KeyServer)
+	if err != nil {
+		return err
+	}
+	auditKey, err := c.Device.Signer(KeyAudit)
+	if err != nil {
+		return err
+	}
+	set, err := profile.Builtin()
+	if err != nil {
+		return err
+	}
+	files, err := g.Trail(db, "hufu/audit/ra", filepath.Join(c.Dir, "audit"), auditKey, c.Now)
+	if err != nil {
+		return err
+	}
+	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now}
+	r := &ra.Registrar{
+		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
+		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
+	}
+	worker := (&ra.Worker{Registrar: r}).Start()
+	r.Wake = worker.Wake
+	g.Go(worker.Run)
+	site := (&api.Site{
+		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}, Files: files, Now: c.Now,
+	}).Start()
+	(&raapi.API{Desk: r, Chain: c.Chain}).Mount(site)
+	return g.Serve("注册系统", c.Console, site.Mux)
+}

@@ -1,0 +1,46 @@
+package caservice
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/hufu-pki/hufu/pki/va"
+	"github.com/hufu-pki/hufu/pki/va/vahttp"
+)
+
+// metrics are the service zone's figures in Prometheus' form, without any
+// person's or certificate's name in them.
+func metrics(r *va.Responder, p *vahttp.Public) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for name, v := range map[string]*atomic.Int64{
+		"ocsp_presigned": &p.Stats.Presigned, "ocsp_live": &p.Stats.Live, "ocsp_refused": &p.Stats.Refused, "crl": &p.Stats.CRL,
+		"aia": &p.Stats.AIA, "tiles": &p.Stats.Tiles, "bodies": &p.Stats.Bodies, "not_modified": &p.Stats.NotModified,
+		"not_found": &p.Stats.NotFound, "failed": &p.Stats.Failed,
+	} {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "hufu_public_" + name + "_total", Help: "Answers of the public listener."},
+			func() float64 { return float64(v.Load()) }))
+	}
+	reg.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "hufu_status_lag_seconds", Help: "Time since the ledger was last read; -1 before the first time."}, func() float64 {
+			lag, ok := r.Lag()
+			if !ok {
+				return -1
+			}
+			return lag.Seconds()
+		}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "hufu_status_trouble", Help: "1 while the status service is in trouble."}, func() float64 {
+			if r.Trouble() != nil {
+				return 1
+			}
+			return 0
+		}),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	return mux
+}

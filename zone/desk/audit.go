@@ -1,0 +1,53 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/web/api"
+)
+
+// Audit carries out an auditor's verb, the same in every system.
+func (p *Person) Audit(ctx context.Context, a Args) (any, error) {
+	verb := "list"
+	if len(a.Words) > 0 {
+		verb = a.Words[0]
+	}
+	switch verb {
+	case "list":
+		var lines []api.AuditLine
+		limit := ""
+		if a.Limit > 0 {
+			limit = fmt.Sprint(a.Limit)
+		}
+		return &lines, p.Call(ctx, http.MethodGet, query("/api/v1/audit", "object", a.Query, "before", a.After, "limit", limit), nil, &lines)
+	case "mark":
+		var st api.Prepared
+		if err := p.Call(ctx, http.MethodPost, "/api/v1/audit/mark/prepare", struct{}{}, &st); err != nil {
+			return nil, err
+		}
+		claim, err := p.Claim(st)
+		if err != nil {
+			return nil, err
+		}
+		var out map[string]any
+		in := struct {
+			Last  int64        `json:"last"`
+			Claim access.Claim `json:"claim"`
+		}{st.Last, claim}
+		return &out, p.Call(ctx, http.MethodPost, "/api/v1/audit/mark", in, &out)
+	case "export":
+		if a.Out == "" {
+			return nil, &Usage{"需要 --out 文件"}
+		}
+		var data []byte
+		if err := p.Call(ctx, http.MethodGet, "/api/v1/audit/export", nil, &data); err != nil {
+			return nil, err
+		}
+		return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+	}
+	return nil, &Usage{"没有 audit " + verb + "；可用：list mark export"}
+}

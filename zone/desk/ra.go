@@ -1,0 +1,256 @@
+package desk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/web/api"
+)
+
+// Args are a command's words and options.
+type Args struct {
+	Words                                    []string
+	Note, State, Query, Out, Reason, Invalid string
+	After, Kind                              string
+	Limit                                    int
+}
+
+// one returns the only word, or a usage error naming what is wanted.
+func (a Args) one(what string) (string, error) {
+	if len(a.Words) != 1 {
+		return "", &Usage{"需要一个参数：" + what}
+	}
+	return a.Words[0], nil
+}
+
+// RA carries out a verb of the registration desk and returns what to print.
+func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
+	switch verb {
+	case "draft", "submit":
+		return p.submit(ctx, verb, a)
+	case "approve", "return", "reject":
+		if len(a.Words) == 0 {
+			return nil, &Usage{"需要案件编号"}
+		}
+		return p.act(ctx, ra.Order{Act: "ra." + verb, IDs: a.Words, Note: a.Note})
+	case "revoke":
+		serial, err := a.one("证书序列号")
+		if err != nil {
+			return nil, err
+		}
+		if a.Reason == "" {
+			return nil, &Usage{"需要 --reason"}
+		}
+		return p.act(ctx, ra.Order{Act: "ra.revoke", Serial: serial, Reason: a.Reason, Note: a.Note})
+	case "produce":
+		return p.produce(ctx, a)
+	case "show":
+		id, err := a.one("案件编号")
+		if err != nil {
+			return nil, err
+		}
+		var v raapi.CaseView
+		return &v, p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id), nil, &v)
+	case "list":
+		var page raapi.Page
+		limit := ""
+		if a.Limit > 0 {
+			limit = fmt.Sprint(a.Limit)
+		}
+		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", a.Query, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
+	case "batch":
+		id, err := a.one("批次编号")
+		if err != nil {
+			return nil, err
+		}
+		var v json.RawMessage
+		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
+	case "profiles":
+		var v json.RawMessage
+		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
+	}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit approve return reject revoke produce show list batch profiles audit", verb)}
+}
+
+// escape keeps an id one segment of a path.
+func escape(id string) string {
+	return strings.NewReplacer("%", "%25", "/", "%2F", "?", "%3F", "#", "%23", " ", "%20").Replace(id)
+}
+
+// ID is the answer to an act on one case.
+type ID struct {
+	ID string `json:"id"`
+}
+
+type cases struct {
+	Cases []raapi.CaseLine `json:"cases"`
+}
+
+// act prepares, signs and sends one order.
+func (p *Person) act(ctx context.Context, o ra.Order) (any, error) {
+	done, err := p.order(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(done.Cases) == 1 {
+		return ID{done.Cases[0].ID}, nil
+	}
+	return done, nil
+}
+
+func (p *Person) order(ctx context.Context, o ra.Order) (cases, error) {
+	var st api.Prepared
+	var done cases
+	if err := p.Call(ctx, http.MethodPost, "/api/v1/acts/prepare", o, &st); err != nil {
+		return done, err
+	}
+	o.ID = st.ID
+	claim, err := p.Claim(st)
+	if err != nil {
+		return done, err
+	}
+	in := struct {
+		Order ra.Order     `json:"order"`
+		Claim access.Claim `json:"claim"`
+	}{o, claim}
+	return done, p.Call(ctx, http.MethodPost, "/api/v1/acts", in, &done)
+}
+
+func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
+	name, err := a.one("FILE.json、FILE.xlsx 或 FILE.csv，或草稿编号")
+	if err != nil {
+		return nil, err
+	}
+	ext := strings.ToLower(filepath.Ext(name))
+	if verb == "submit" && !slices.Contains([]string{".json", ".xlsx", ".csv"}, ext) {
+		if _, err := os.Stat(name); err != nil {
+			return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{name}, Note: a.Note})
+		}
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, &Usage{err.Error()}
+	}
+	if ext == ".xlsx" || ext == ".csv" {
+		return p.sheet(ctx, verb, filepath.Base(name), data, a)
+	}
+	var line raapi.CaseLine
+	if err := p.Call(ctx, http.MethodPost, "/api/v1/drafts", data, &line); err != nil {
+		return nil, err
+	}
+	if verb == "draft" {
+		return ID{line.ID}, nil
+	}
+	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
+}
+
+// RowLine is one row of a sheet as printed.
+type RowLine struct {
+	Row   int    `json:"row"`
+	ID    string `json:"id,omitempty"`
+	Code  string `json:"code,omitempty"`
+	Field string `json:"field,omitempty"`
+	Text  string `json:"text,omitempty"`
+	Fix   string `json:"fix,omitempty"`
+}
+
+// BatchLine is a sheet as printed.
+type BatchLine struct {
+	Batch string    `json:"batch"`
+	Rows  []RowLine `json:"rows"`
+}
+
+func (p *Person) sheet(ctx context.Context, verb, name string, data []byte, a Args) (any, error) {
+	var b ra.Batch
+	if err := p.Call(ctx, http.MethodPost, query("/api/v1/sheets", "name", name), data, &b); err != nil {
+		return nil, err
+	}
+	out := BatchLine{Batch: b.ID}
+	var first *refusal.Report
+	taken := false
+	for _, row := range b.Rows {
+		l := RowLine{Row: row.Line, ID: row.ID}
+		if r := row.Refusal; r != nil {
+			l.Code, l.Field, l.Text, l.Fix = r.Code, r.Field, r.Text, r.Fix
+			if first == nil {
+				first = r
+			}
+		}
+		taken = taken || row.ID != ""
+		out.Rows = append(out.Rows, l)
+	}
+	if !taken && first != nil {
+		return out, &Refused{*first}
+	}
+	if verb == "draft" {
+		return out, nil
+	}
+	var rest struct {
+		Waiting []string `json:"waiting"`
+	}
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(b.ID), nil, &rest); err != nil {
+		return out, err
+	}
+	if len(rest.Waiting) > 0 {
+		if _, err := p.order(ctx, ra.Order{Act: "ra.submit", IDs: rest.Waiting, Note: a.Note}); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// produce hands out a package into a new folder, or the same files again.
+func (p *Person) produce(ctx context.Context, a Args) (any, error) {
+	id, err := a.one("案件编号")
+	if err != nil {
+		return nil, err
+	}
+	if a.Out == "" {
+		return nil, &Usage{"需要 --out 目录"}
+	}
+	var pack ra.Package
+	err = p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id)+"/package", nil, &pack)
+	var no *Refused
+	if asRefused(err, &no) && no.Report.Code == ra.NotIssued.Code {
+		if _, err = p.order(ctx, ra.Order{Act: "ra.produce", IDs: []string{id}, Note: a.Note}); err == nil {
+			err = p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id)+"/package", nil, &pack)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(a.Out, 0o755); err != nil {
+		return nil, err
+	}
+	files := []struct {
+		name string
+		data []byte
+	}{{"sign.pem", pack.Sign}, {"enc.pem", pack.Enc}, {"chain.pem", pack.Chain}, {"sealed-key.der", pack.Sealed}}
+	for _, f := range files {
+		if len(f.data) == 0 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(a.Out, f.name), f.data, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return map[string]string{"id": id, "out": a.Out}, nil
+}
+
+func asRefused(err error, to **Refused) bool {
+	r, ok := err.(*Refused)
+	if ok {
+		*to = r
+	}
+	return ok
+}

@@ -1,0 +1,91 @@
+// Package kmcore runs the key management core: the key store and the master
+// key, reached by nothing but GM/T 0014 messages and its own console. (密钥管理核心区)
+package kmcore
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/hsm"
+	"github.com/hufu-pki/hufu/pki/km"
+	"github.com/hufu-pki/hufu/pki/km/kmstore"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/wire/escrow"
+	"github.com/hufu-pki/hufu/zone/plant"
+)
+
+// Labels of keys in the KM's device.
+const (
+	KeyStaffCA  = "km-staff-ca"
+	KeyIdentity = "km-identity"
+	KeyMaster   = "km-master"
+	KeyAudit    = "audit-km"
+)
+
+// Config is where a KM core runs and whom it serves.
+type Config struct {
+	Dir       string // of audit files
+	Database  string
+	Device    hsm.Device
+	Addr      string // of the escrow service
+	Console   string // of the management interface
+	Cert      []byte // DER, of the KM's identity
+	CAs       [][]byte
+	Low, High int // watermarks of the pool
+	Now       func() time.Time
+}
+
+// Run serves until ctx ends. ready is called once everything answers.
+func Run(ctx context.Context, c Config, ready func()) error {
+	g := plant.NewGroup(ctx)
+	if err := start(g, c); err != nil {
+		g.Fail(err)
+		return g.Wait()
+	}
+	ready()
+	return g.Wait()
+}
+
+func start(g *plant.Group, c Config) error {
+	db, err := g.Database(c.Database)
+	if err != nil {
+		return err
+	}
+	store, err := kmstore.Open(g.Context(), db)
+	if err != nil {
+		return err
+	}
+	if err := access.Migrate(g.Context(), db); err != nil {
+		return err
+	}
+	auditKey, err := c.Device.Signer(KeyAudit)
+	if err != nil {
+		return err
+	}
+	files, err := g.Trail(db, "hufu/audit/km", filepath.Join(c.Dir, "audit"), auditKey, c.Now)
+	if err != nil {
+		return err
+	}
+	vault := &km.Vault{Store: store, Device: c.Device, Master: KeyMaster, Identity: KeyIdentity, Cert: c.Cert, CAs: c.CAs, Now: c.Now, Low: c.Low, High: c.High}
+	g.Go(func(ctx context.Context) { vault.Run(ctx) })
+	mux := http.NewServeMux()
+	mux.Handle("/", escrow.Handler{Answer: vault.Answer})
+	if err := g.Serve("密钥管理核心区", c.Addr, mux); err != nil {
+		return err
+	}
+	site := (&api.Site{
+		Title: "虎符密钥管理接口", Desk: access.Desk{Site: "密钥管理系统", People: &access.People{DB: db}, Now: c.Now},
+		Trail: &audit.Trail{DB: db, Auditor: access.KMAuditor, Now: c.Now}, Files: files, Now: c.Now,
+	}).Start()
+	type status struct{ Body km.Status }
+	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
+		func(ctx context.Context, _ *struct{}) (*status, error) {
+			s, err := vault.Status(ctx)
+			return &status{s}, err
+		})
+	return g.Serve("密钥管理接口", c.Console, site.Mux)
+}

@@ -1,0 +1,161 @@
+// Package plant is what every zone needs to run: a database with its audit
+// ledger, listeners that end cleanly. (运行环境)
+package plant
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/ledger"
+)
+
+// Group runs the parts of a zone and ends them together: the first that fails
+// ends the rest.
+type Group struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+	close  []func() error
+}
+
+// NewGroup begins a group that ends with ctx.
+func NewGroup(ctx context.Context) *Group {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &Group{ctx: ctx, cancel: cancel}
+}
+
+// Context ends when the group does.
+func (g *Group) Context() context.Context { return g.ctx }
+
+// Go runs f until the group ends.
+func (g *Group) Go(f func(ctx context.Context)) { g.wg.Go(func() { f(g.ctx) }) }
+
+// Fail ends the group with an error.
+func (g *Group) Fail(err error) { g.cancel(err) }
+
+// AtEnd calls f once everything has stopped, last added first.
+func (g *Group) AtEnd(f func() error) { g.close = append(g.close, f) }
+
+// Wait blocks until the group has ended and cleaned up.
+func (g *Group) Wait() error {
+	<-g.ctx.Done()
+	g.wg.Wait()
+	err := context.Cause(g.ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	for i := len(g.close) - 1; i >= 0; i-- {
+		err = errors.Join(err, g.close[i]())
+	}
+	return err
+}
+
+// Serve answers HTTP at addr until the group ends, letting requests finish.
+func (g *Group) Serve(name, addr string, h http.Handler) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	g.Go(func(ctx context.Context) {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if srv.Shutdown(stop) != nil {
+			_ = srv.Close() // what has not ended by now is cut off
+		}
+	})
+	g.Go(func(context.Context) {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			g.Fail(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+	return nil
+}
+
+// Database opens a zone's database and closes it at the end.
+func (g *Group) Database(source string) (*sqldb.DB, error) {
+	db, err := sqldb.Open(g.ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	g.AtEnd(db.Close)
+	return db, nil
+}
+
+// Trail seals a database's audit ledger into a folder, from which it is read,
+// exported and verified.
+func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now func() time.Time) (files func(ctx context.Context) ([]byte, error), err error) {
+	pub, ok := key.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("audit key is not an SM2 key")
+	}
+	folder := &ledger.Folder{Dir: dir, Key: pub, Origin: origin}
+	s := (&ledger.Sealer{DB: db, Log: audit.Log, Origin: origin, Key: key, Targets: []ledger.Target{folder}, Now: now}).Start()
+	g.Go(s.Run)
+	g.Go(func(ctx context.Context) { // acts do not wait for the seal
+		tick := time.NewTicker(trailEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				s.Wake()
+			}
+		}
+	})
+	return func(ctx context.Context) ([]byte, error) {
+		if err := s.Seal(ctx); err != nil {
+			return nil, err
+		}
+		return Zip(dir)
+	}, nil
+}
+
+// trailEvery is how often the audit ledger is sealed when something happened.
+const trailEvery = 2 * time.Second
+
+// Zip packs a ledger's folder.
+func Zip(dir string) ([]byte, error) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Base(path)[0] == '.' {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		w, err := z.Create(filepath.ToSlash(name))
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	})
+	return b.Bytes(), errors.Join(err, z.Close())
+}

@@ -1,0 +1,284 @@
+// Package up runs every zone in one process, for a laptop or an evaluation.
+// (一体运行)
+//
+// It is the real thing in miniature: one database file and one key store for
+// each zone, and every crossing between zones is the final signed message over
+// loopback. It refuses hardware modules: production runs zone by zone.
+package up
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/hsm/soft"
+	"github.com/hufu-pki/hufu/pki/ca/caescrow"
+	"github.com/hufu-pki/hufu/wire/escrow"
+	"github.com/hufu-pki/hufu/zone/cacore"
+	"github.com/hufu-pki/hufu/zone/caservice"
+	"github.com/hufu-pki/hufu/zone/desk"
+	"github.com/hufu-pki/hufu/zone/kmcore"
+)
+
+// Config is what the command line says.
+type Config struct {
+	Dir       string
+	Addr      string
+	BasePort  int
+	PublicURL string // acknowledges that certificates name another URL
+	Now       func() time.Time
+	Out       io.Writer
+}
+
+// Offsets of the ports from the base port; all lie within forty.
+const (
+	portRA = iota
+	portCAConsole
+	portPublic
+	portReceiver
+	portLDAP
+	portMetrics
+	portCACore
+	portKMCore
+	portKMConsole
+)
+
+func (c Config) at(offset int) string {
+	return net.JoinHostPort(c.Addr, strconv.Itoa(c.BasePort+offset))
+}
+func (c Config) url(offset int) string { return "http://" + c.at(offset) }
+
+// loopback is for links between zones: never reachable from another machine.
+func (c Config) loopback(offset int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.BasePort+offset))
+}
+
+func (c Config) path(parts ...string) string {
+	return filepath.Join(append([]string{c.Dir}, parts...)...)
+}
+
+// World is what the ceremony fixed, in hufu.json.
+type World struct {
+	Version   int       `json:"version"`
+	Created   time.Time `json:"created"`
+	PublicURL string    `json:"public_url"` // in certificates, for ever
+	CPS       string    `json:"cps"`
+	Accord    string    `json:"agreement"`
+}
+
+// ErrBusy is returned when another process holds the folder.
+var ErrBusy = errors.New("folder is in use")
+
+// ErrAddress is returned when certificates name another public URL.
+var ErrAddress = errors.New("public URL differs")
+
+// Run bootstraps the folder if need be and serves until ctx ends.
+func Run(ctx context.Context, c Config) error {
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return err
+	}
+	release, err := lock(c.path("hufu.lock"))
+	if err != nil {
+		return err
+	}
+	defer release()
+	w, err := c.world(ctx)
+	if err != nil {
+		return err
+	}
+	if w.PublicURL != c.url(portPublic) {
+		if c.PublicURL == "" {
+			return fmt.Errorf("%w: 证书中写入的公共地址是 %s，而现在要监听 %s；请用原来的 --addr 和 --base-port，或用 --public-url %s 确认外部仍可经原地址访问", ErrAddress, w.PublicURL, c.url(portPublic), w.PublicURL)
+		}
+		slog.Warn("certificates name another public URL", "url", w.PublicURL, "listening", c.url(portPublic))
+	}
+	return c.serve(ctx, w)
+}
+
+// world reads what was fixed at bootstrap, or holds the ceremony.
+func (c Config) world(ctx context.Context) (World, error) {
+	var w World
+	data, err := os.ReadFile(c.path("hufu.json"))
+	if err == nil {
+		return w, json.Unmarshal(data, &w)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return w, err
+	}
+	return c.bootstrap(ctx)
+}
+
+// serve starts the zones and waits for them to end.
+func (c Config) serve(ctx context.Context, w World) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	zones, err := c.zones(w)
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, len(zones))
+	up := make(chan struct{}, len(zones))
+	for i, z := range zones {
+		wg.Go(func() {
+			errs[i] = z(ctx, func() { up <- struct{}{} })
+			if errs[i] != nil {
+				cancel(errs[i])
+			}
+		})
+	}
+	for range zones {
+		select {
+		case <-up:
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() == nil {
+		if err := c.announce(); err != nil {
+			cancel(err)
+		}
+	}
+	<-ctx.Done()
+	_ = os.Remove(c.path("endpoints.json")) // it may never have been written
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+type zone func(ctx context.Context, ready func()) error
+
+// zones builds every zone's configuration from the folder. A CA whose database
+// is gone stays down; status and directory go on from the published ledger.
+func (c Config) zones(w World) ([]zone, error) {
+	caDev, err1 := c.device("ca")
+	raDev, err2 := c.device("ra")
+	kmDev, err3 := c.device("km")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	certs, err := c.certificates("root-ca", "operating-ca", "ca-server", "ra-server", "ocsp", "km-identity", "km-staff-ca")
+	if err != nil {
+		return nil, err
+	}
+	ledgerKey, err := publicKey(c.path("people", "ledger.pem"))
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := wrappedOf(c.path("ra", "blind.json"))
+	if err != nil {
+		return nil, err
+	}
+	blind, err := raDev.Unwrap(caservice.KeyIdentity, wrapped, []byte("blind"))
+	if err != nil {
+		return nil, fmt.Errorf("blind index key: %w", err)
+	}
+	client := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+	server, err := caDev.Signer(cacore.KeyServer)
+	if err != nil {
+		return nil, err
+	}
+	keys := &caescrow.Centre{
+		Key: server, Cert: certs["ca-server"], KM: certs["km-identity"],
+		Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
+	}
+	km := func(ctx context.Context, ready func()) error {
+		return kmcore.Run(ctx, kmcore.Config{
+			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.at(portKMConsole),
+			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
+		}, ready)
+	}
+	core := func(ctx context.Context, ready func()) error {
+		if _, err := os.Stat(c.path("ca", "ca.db")); err != nil {
+			slog.Error("the CA stays down; status and directory go on", "err", err)
+			ready()
+			<-ctx.Done()
+			return nil
+		}
+		return cacore.Run(ctx, cacore.Config{
+			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.at(portCAConsole),
+			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
+			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client,
+		}, ready)
+	}
+	service := func(ctx context.Context, ready func()) error {
+		return caservice.Run(ctx, caservice.Config{
+			Dir: c.path("ra"), Database: c.path("ra", "ra.db"), Device: raDev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
+			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
+			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
+			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, Now: c.Now, HTTP: client,
+		}, ready)
+	}
+	return []zone{km, core, service}, nil
+}
+
+// device opens a zone's key store under the passphrase in the secrets folder.
+func (c Config) device(name string) (*soft.Device, error) {
+	pass, err := os.ReadFile(c.path("secrets", name+".pass"))
+	if err != nil {
+		return nil, err
+	}
+	return soft.Open(c.path(name, "keys"), pass)
+}
+
+func (c Config) certificates(names ...string) (map[string]*cert.Certificate, error) {
+	all := map[string]*cert.Certificate{}
+	for _, name := range names {
+		data, err := os.ReadFile(c.path("certificates", name+".pem"))
+		if err != nil {
+			return nil, err
+		}
+		if all[name], err = cert.FromPEM(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return all, nil
+}
+
+// announce writes endpoints.json and says who can sign in where.
+func (c Config) announce() error {
+	people, err := filepath.Abs(c.path("people"))
+	if err != nil {
+		return err
+	}
+	public := c.url(portPublic)
+	e := desk.Endpoints{
+		Console: c.url(portRA), RA: c.url(portRA), CAConsole: c.url(portCAConsole), KMConsole: c.url(portKMConsole), OCSP: public + "/ocsp",
+		CRL: public + "/crl/full.crl", LDAP: "ldap://" + c.at(portLDAP), AIA: public + "/aia/ca.cer", Tiles: public + "/tiles",
+		Metrics: c.url(portMetrics) + "/metrics", People: people,
+	}
+	data, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := c.path(".endpoints.new")
+	if err := os.WriteFile(tmp, data, 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, c.path("endpoints.json")); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, `虎符已就绪（软件密钥，仅供评估；数据目录 %s）
+
+  注册系统控制台   %s    ra-clerk ra-clerk2 ra-reviewer ra-producer ra-admin ra-auditor
+  CA 管理接口      %s    ca-super ca-audit-admin ca-admin ca-operator ca-operator2 ca-auditor
+  密钥管理接口     %s    km-super km-audit-admin km-admin km-operator km-auditor
+  状态查询 OCSP    %s
+  撤销列表 CRL     %s
+  目录 LDAP        %s
+  公开账本         %s
+
+每个人的证书、加密私钥和口令在 %s/姓名/。下一步：hufu as ra-clerk --dir %s ra submit FILE.json
+`, c.Dir, e.Console, e.CAConsole, e.KMConsole, e.OCSP, e.CRL, e.LDAP, e.Tiles, people, c.Dir)
+	return nil
+}
