@@ -131,7 +131,9 @@ func readNumber(s *cryptobyte.String, n *[]byte) bool {
 	if !s.ReadASN1Integer(n) || len(*n) > numberMax {
 		return false
 	}
-	*n = bytes.TrimLeft(*n, "\x00")
+	for len(*n) > 0 && (*n)[0] == 0 {
+		*n = (*n)[1:]
+	}
 	return true
 }
 

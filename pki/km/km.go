@@ -17,6 +17,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -212,20 +213,18 @@ func (v *Vault) admit(c *call, request []byte) *refusal.Refusal {
 	if c.SignedRequest, err = kmmsg.ParseRequest(request); err != nil {
 		return Malformed.Because("%v", err)
 	}
-	for _, ca := range v.known {
-		if c.CA.Is(ca.cert) {
-			c.ca = ca
-		}
-	}
-	if c.ca.cert == nil {
+	i := slices.IndexFunc(v.known, func(a authority) bool { return c.CA.Is(a.cert) })
+	if i < 0 {
 		return UnknownCA.At("caName", UnknownCA.Clause)
 	}
-	if err := c.Verify(c.ca.cert); err != nil {
-		return BadSignature.At("signatureValue", BadSignature.Clause)
+	ca := v.known[i]
+	if err := c.Verify(ca.cert); err != nil {
+		return BadSignature.At("signatureValue", BadSignature.Clause).Because("%s", ca.name)
 	}
-	if c.start.Before(c.ca.cert.NotBefore) || c.start.After(c.ca.cert.NotAfter) {
-		return UnknownCA.At("caName", UnknownCA.Clause).Because("CA 服务器证书不在有效期内")
+	if c.start.Before(ca.cert.NotBefore) || c.start.After(ca.cert.NotAfter) {
+		return UnknownCA.At("caName", UnknownCA.Clause).Because("%s 的服务器证书不在有效期内", ca.name)
 	}
+	c.ca = ca // from here on the speaker is known
 	return nil
 }
 

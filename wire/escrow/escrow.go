@@ -132,7 +132,11 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func refuse(w http.ResponseWriter, f *refusal.Refusal) {
+	status, ok := statuses[f.Reason.Kind]
+	if !ok {
+		status = http.StatusUnprocessableEntity
+	}
 	w.Header().Set("Content-Type", typeJSON)
-	w.WriteHeader(statuses[f.Reason.Kind])
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(f.Report())
 }
