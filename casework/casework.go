@@ -75,12 +75,12 @@ func (k Kind) Next(c Case, by access.Command, do Action, item access.Item, proof
 		return Move{}, NoSuchStep.At("state", NoSuchStep.Clause).Because("%s当前为“%s”，不能“%s”", k.Title, k.StateTitle(c.State), k.ActTitle(do))
 	}
 	step := k.Steps[i]
+	who := by.Who()
+	if step.NotBy != "" && c.LastBy(step.NotBy) == who.ID { // the graver reason first: another role would not help
+		return Move{}, SamePerson.At("person", SamePerson.Clause).Because("%s 已办理“%s”", who.ID, k.ActTitle(step.NotBy))
+	}
 	if !by.Holds(step.By) {
 		return Move{}, NotYours.At("role", NotYours.Clause).Because("“%s”须由%s办理", k.ActTitle(do), step.By.Title())
-	}
-	who := by.Who()
-	if step.NotBy != "" && c.LastBy(step.NotBy) == who.ID {
-		return Move{}, SamePerson.At("person", SamePerson.Clause).Because("%s 已办理“%s”", who.ID, k.ActTitle(step.NotBy))
 	}
 	e := Event{At: now, Who: who.ID, Name: who.Name, Did: do, From: step.From, To: step.To, Note: by.Note(), Signed: by.Signed(), Item: item, Proof: proof}
 	next := c

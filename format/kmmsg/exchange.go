@@ -25,8 +25,23 @@ func Build(ca *cert.Certificate, key crypto.Signer, task []byte, asks []Ask, at 
 		if len(a.Serial) == 0 || len(a.Serial) > numberMax || a.Kind != Revoke && a.Point == nil || a.Kind > Revoke {
 			return nil, fmt.Errorf("request %d is not complete", i)
 		}
+		if len(a.UserName) > textMax || len(a.Region) > textMax || len(a.Extend) > textMax {
+			return nil, fmt.Errorf("request %d: a text is longer than %d bytes", i, textMax)
+		}
 	}
 	return Request{CA: EntityOf(ca), Asks: asks, At: at, Task: task}.Sign(key)
+}
+
+// Renew signs a request again with a new time. It is for a message that lay
+// too long before it was sent: a key centre that refuses it for its time has
+// nothing on record under the task number, so the number may be kept.
+func Renew(request []byte, key crypto.Signer, at time.Time) ([]byte, error) {
+	r, err := ParseRequest(request)
+	if err != nil {
+		return nil, fmt.Errorf("own request: %w", err)
+	}
+	r.At = at
+	return r.Sign(key)
 }
 
 // Result is what became of one request: a pair, an acknowledgement, or an
