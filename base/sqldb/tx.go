@@ -60,7 +60,7 @@ func (t *Tx) InsertMany(head string, rows [][]any) error {
 	cols := len(rows[0])
 	for _, size := range []int{256, 64, 16, 4, 1} { // few sizes, so few prepared statements
 		for size*cols <= paramsMax && len(rows) >= size {
-			if _, err := t.Exec(values(head, size, cols), flatten(rows[:size], cols)...); err != nil {
+			if _, err := t.Exec(values(head, size, cols, t.db.Postgres), flatten(rows[:size], cols)...); err != nil {
 				return fmt.Errorf("%s: %w", head, err)
 			}
 			rows = rows[size:]
@@ -77,7 +77,9 @@ func flatten(rows [][]any, cols int) []any {
 	return args
 }
 
-func values(head string, rows, cols int) string {
+// values writes the statement. SQLite looks numbered parameters up one by one,
+// which grows with the square of their number; in order they need no numbers.
+func values(head string, rows, cols int, numbered bool) string {
 	var b strings.Builder
 	b.WriteString(head)
 	b.WriteString(" VALUES ")
@@ -92,6 +94,10 @@ func values(head string, rows, cols int) string {
 				b.WriteByte(',')
 			}
 			n++
+			if !numbered {
+				b.WriteByte('?')
+				continue
+			}
 			b.WriteByte('$')
 			b.WriteString(strconv.Itoa(n))
 		}

@@ -157,5 +157,6 @@ func Zip(dir string) ([]byte, error) {
 		_, err = w.Write(data)
 		return err
 	})
-	return b.Bytes(), errors.Join(err, z.Close())
+	err = errors.Join(err, z.Close()) // the directory of the archive is written here
+	return b.Bytes(), err
 }

@@ -1,4 +1,4 @@
-// Package kmtest holds what every store of the key centre must do. (密钥库检验)
+// Package kmtest holds what every store of the key centre must do. (密钥管理测试)
 package kmtest
 
 import (

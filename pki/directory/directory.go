@@ -1,0 +1,439 @@
+// Package directory publishes certificates and revocation lists for whoever
+// looks them up. (目录服务)
+//
+// It is a reader of the ledger: entries are built from what the CA published
+// in full, kept pre-encoded in one append-only file, and found by hash indexes
+// in memory. Certificates published as digest only are not in it (GM/T 0034
+// §5.3.5, RFC 4523).
+package directory
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/ldapmsg"
+	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/ledger"
+)
+
+// Suffix is the ancestor of every entry.
+const Suffix = "C=CN"
+
+// Directory answers searches. Its methods may be called at once; one writer
+// applies what the ledger says.
+type Directory struct {
+	mu    sync.RWMutex
+	file  *file
+	at    ledger.Frontier
+	byDN  map[uint64]uint32   // entry by folded name
+	bySN  map[uint64]uint32   // user entry by certificate serial
+	byCN  map[uint64][]uint32 // user entries by folded cn
+	place []int64             // offset of an entry's newest version
+	up    []uint32            // an entry's parent
+	org   string              // of the CA
+	wake  chan struct{}
+}
+
+// top is the parent of the suffix.
+const top = ^uint32(0)
+
+// Open opens, or begins, a directory in a folder.
+func Open(dir string) (*Directory, error) {
+	d := &Directory{byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1)}
+	var err error
+	d.file, err = openFile(dir, func(offset int64, body []byte) error {
+		_, err := d.index(offset, body)
+		return err
+	}, func(size int64, hashes []byte) (err error) {
+		d.at, err = ledger.FrontierOf(size, hashes)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	if len(d.place) == 0 {
+		err = d.put(Suffix, []ldapmsg.Attribute{text("objectClass", "top", "country"), text("c", "CN")})
+	}
+	return d, err
+}
+
+// Close closes the file.
+func (d *Directory) Close() error { return d.file.close() }
+
+// At is how far the directory has read the ledger.
+func (d *Directory) At() ledger.Frontier {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.at
+}
+
+// Wake makes Run look at the ledger at once. It never blocks.
+func (d *Directory) Wake() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run follows the ledger until ctx ends. When the ledger is in trouble it goes
+// on answering from what it has.
+func (d *Directory) Run(ctx context.Context, f *ledger.Follower, every time.Duration) {
+	said := ""
+	for {
+		if err := d.follow(ctx, f); err != nil && ctx.Err() == nil {
+			if err.Error() != said {
+				slog.Error("directory cannot follow the ledger; going on with what it has", "err", err)
+			}
+			said = err.Error()
+		} else {
+			said = ""
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.wake:
+		case <-time.After(every):
+		}
+	}
+}
+
+func (d *Directory) follow(ctx context.Context, f *ledger.Follower) error {
+	run, err := f.Next(ctx)
+	if err != nil || len(run.Leaves) == 0 {
+		return err
+	}
+	if err := d.Apply(ctx, f.Source, run); err != nil {
+		return err
+	}
+	f.At = run.Frontier
+	return nil
+}
+
+// Apply takes a verified run of the ledger. Bodies are fetched before anything
+// is locked; applying a run twice changes nothing.
+func (d *Directory) Apply(ctx context.Context, src ledger.Source, run ledger.Run) error {
+	for i, leaf := range run.Leaves {
+		e, err := record.Parse(leaf)
+		if err == nil {
+			err = d.entry(ctx, src, e)
+		}
+		if errors.Is(err, fs.ErrNotExist) || err != nil && ctx.Err() != nil {
+			return fmt.Errorf("entry %d: %w", run.First+int64(i), err) // bodies come later: ask again
+		}
+		if err != nil {
+			slog.Error("directory passes over an entry", "entry", run.First+int64(i), "err", err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = run.Frontier
+	return d.file.mark(run.Frontier.Size(), run.Frontier.Hashes())
+}
+
+func (d *Directory) entry(ctx context.Context, src ledger.Source, e record.Entry) error {
+	switch e.Kind {
+	case record.KindAuthority:
+		return d.authority(e.Body)
+	case record.KindCertificate:
+		c, err := record.ParseCertificate(e.Body)
+		if err != nil || !c.Public {
+			return err
+		}
+		der, err := ledger.Body(ctx, src, c.Digest)
+		if err != nil {
+			return err
+		}
+		return d.certificate(c, der)
+	case record.KindStatus:
+		s, err := record.ParseStatus(e.Body)
+		if err != nil {
+			return err
+		}
+		return d.status(s)
+	case record.KindCRL:
+		l, err := record.ParseCRL(e.Body)
+		if err != nil {
+			return err
+		}
+		der, err := ledger.Body(ctx, src, l.Digest)
+		if err != nil {
+			return err
+		}
+		return d.list(l, der)
+	}
+	return nil
+}
+
+func text(name string, values ...string) ldapmsg.Attribute {
+	a := ldapmsg.Attribute{Type: name}
+	for _, v := range values {
+		if v != "" {
+			a.Values = append(a.Values, []byte(v))
+		}
+	}
+	return a
+}
+
+// authority publishes a CA certificate and, with the first, the tree around it.
+func (d *Directory) authority(der []byte) error {
+	c, err := cert.Parse(der)
+	if err != nil {
+		return err
+	}
+	n, err := dn.Parse(c.Subject)
+	if err != nil {
+		return err
+	}
+	if err := d.tree(organisation(n)); err != nil {
+		return err
+	}
+	return d.put(fmt.Sprintf("CN=%s,OU=CA,%s", escape(n.CN), d.base()), []ldapmsg.Attribute{
+		text("objectClass", "top", "applicationProcess", "pkiCA", "certificationAuthority"), text("cn", n.CN), text("o", n.O),
+		text("serialNumber", c.SerialHex()), {Type: "cACertificate;binary", Values: [][]byte{der}},
+	})
+}
+
+func (d *Directory) base() string { return "O=" + escape(d.org) + "," + Suffix }
+
+// tree makes the containers of a CA's organisation, once.
+func (d *Directory) tree(org string) error {
+	d.mu.Lock()
+	have := d.org
+	if have == "" {
+		d.org = org
+	}
+	d.mu.Unlock()
+	if have != "" {
+		return nil
+	}
+	if err := d.put(d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organization"), text("o", org)}); err != nil {
+		return err
+	}
+	for _, ou := range []string{"CA", "CRL", "ARL", "Users"} {
+		if err := d.put("OU="+ou+","+d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organizationalUnit"), text("ou", ou)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// certificate puts a certificate on its holder's entry, which both of a pair share.
+func (d *Directory) certificate(c record.Certificate, der []byte) error {
+	parsed, err := cert.Parse(der)
+	if err != nil {
+		return err
+	}
+	n, err := dn.Parse(parsed.Subject)
+	if err != nil {
+		return err
+	}
+	serial := cert.SerialHex(c.Serial)
+	first := serial
+	if len(c.Pair) > 0 && c.Use == "enc" {
+		first = cert.SerialHex(c.Pair)
+	}
+	name := fmt.Sprintf("CN=%s+serialNumber=%s,OU=Users,%s", escape(n.CN), first, d.base())
+	attrs := d.attrs(name)
+	if attrs == nil {
+		attrs = []ldapmsg.Attribute{
+			text("objectClass", "top", "person", "organizationalPerson", "inetOrgPerson", "pkiUser", "hufuCertificateHolder"),
+			text("cn", n.CN), text("sn", n.CN), text("serialNumber"), text("userCertificate;binary"), text("hufuCertificateStatus"),
+			text("o", n.O), text("ou", n.OU...), text("l", n.L), text("st", n.ST), text("c", n.C), text("mail", n.E), text("hufuProfile", c.Profile),
+		}
+		attrs = slices.DeleteFunc(attrs, func(a ldapmsg.Attribute) bool {
+			return len(a.Values) == 0 && !slices.Contains([]string{"serialNumber", "userCertificate;binary", "hufuCertificateStatus"}, a.Type)
+		})
+	}
+	for i := range attrs {
+		var v []byte
+		switch attrs[i].Type {
+		case "serialNumber":
+			v = []byte(serial)
+		case "userCertificate;binary":
+			v = der
+		case "hufuCertificateStatus":
+			v = []byte(serial + " good")
+		default:
+			continue
+		}
+		if slices.ContainsFunc(attrs[i].Values, func(have []byte) bool {
+			return bytes.Equal(have, v) || attrs[i].Type == "hufuCertificateStatus" && bytes.HasPrefix(have, []byte(serial+" "))
+		}) {
+			continue
+		}
+		attrs[i].Values = append(attrs[i].Values, v)
+	}
+	return d.put(name, attrs)
+}
+
+// status notes a change on the holder's entry, if the certificate is public.
+func (d *Directory) status(s record.Status) error {
+	serial := cert.SerialHex(s.Serial)
+	d.mu.RLock()
+	id, ok := d.bySN[hash("sn", serial)]
+	d.mu.RUnlock()
+	if !ok {
+		return nil
+	}
+	body, err := d.read(id)
+	if err != nil {
+		return err
+	}
+	name, attrs, err := ldapmsg.ReadEntry(body)
+	if err != nil {
+		return err
+	}
+	line := serial + " good"
+	if s.Revoked {
+		line = fmt.Sprintf("%s revoked %d %s", serial, s.Reason, s.At.UTC().Format("20060102150405Z"))
+	}
+	for i := range attrs {
+		for j, v := range attrs[i].Values {
+			if attrs[i].Type == "hufuCertificateStatus" && bytes.HasPrefix(v, []byte(serial+" ")) {
+				attrs[i].Values[j] = []byte(line)
+			}
+		}
+	}
+	return d.put(name, attrs)
+}
+
+// list publishes a revocation list where its distribution point says.
+func (d *Directory) list(l record.CRL, der []byte) error {
+	cn, ou, attr := "crl", "CRL", "certificateRevocationList;binary"
+	if shard, ok := strings.CutPrefix(l.Scope, "shard-"); ok {
+		cn = "crl" + shard
+	}
+	if l.Scope == "arl" {
+		cn, ou, attr = "arl", "ARL", "authorityRevocationList;binary"
+	}
+	return d.put(fmt.Sprintf("CN=%s,OU=%s,%s", cn, ou, d.base()), []ldapmsg.Attribute{
+		text("objectClass", "top", "cRLDistributionPoint"), text("cn", cn), {Type: attr, Values: [][]byte{der}},
+	})
+}
+
+func (d *Directory) attrs(name string) []ldapmsg.Attribute {
+	id, ok := d.find(name)
+	if !ok {
+		return nil
+	}
+	body, err := d.read(id)
+	if err != nil {
+		return nil
+	}
+	_, attrs, err := ldapmsg.ReadEntry(body)
+	if err != nil {
+		return nil
+	}
+	for i := range attrs { // the values lie in the buffer that was read
+		attrs[i].Values = slices.Clone(attrs[i].Values)
+	}
+	return attrs
+}
+
+// put writes an entry, new or in place of an older version.
+func (d *Directory) put(name string, attrs []ldapmsg.Attribute) error {
+	body := ldapmsg.EntryBody(name, attrs)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	offset, err := d.file.append(body)
+	if err != nil {
+		return err
+	}
+	_, err = d.index(offset, body)
+	return err
+}
+
+// index makes an entry findable. The caller holds the lock.
+func (d *Directory) index(offset int64, body []byte) (uint32, error) {
+	name, attrs, err := ldapmsg.ReadEntry(body)
+	if err != nil {
+		return 0, err
+	}
+	rdns, ok := parseDN(name)
+	if !ok {
+		return 0, fmt.Errorf("name %q", name)
+	}
+	if len(rdns) == 2 && strings.HasPrefix(rdns[0], "o=") && d.org == "" {
+		for _, a := range attrs {
+			if a.Type == "o" {
+				d.org = string(a.Values[0])
+			}
+		}
+	}
+	key := hash("dn", strings.Join(rdns, ","))
+	id, known := d.byDN[key]
+	if !known {
+		id = uint32(len(d.place))
+		parent := top
+		if len(rdns) > 1 {
+			if parent, ok = d.byDN[hash("dn", strings.Join(rdns[1:], ","))]; !ok {
+				return 0, fmt.Errorf("%q has no parent", name)
+			}
+		}
+		d.byDN[key] = id
+		d.place, d.up = append(d.place, 0), append(d.up, parent)
+	}
+	d.place[id] = offset
+	for _, a := range attrs {
+		for _, v := range a.Values {
+			switch k := attrKey(a.Type); {
+			case k == "serialnumber":
+				d.bySN[hash("sn", strings.ToUpper(string(v)))] = id
+			case k == "cn" && !known:
+				h := hash("cn", fold(string(v)))
+				d.byCN[h] = append(d.byCN[h], id)
+			}
+		}
+	}
+	return id, nil
+}
+
+func (d *Directory) find(name string) (uint32, bool) {
+	rdns, ok := parseDN(name)
+	if !ok {
+		return 0, false
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	id, ok := d.byDN[hash("dn", strings.Join(rdns, ","))]
+	return id, ok
+}
+
+func (d *Directory) read(id uint32) ([]byte, error) {
+	d.mu.RLock()
+	offset := d.place[id]
+	d.mu.RUnlock()
+	return d.file.read(offset)
+}
+
+// hash is FNV-1a over a kind and a value.
+func hash(kind, value string) uint64 {
+	h := uint64(14695981039346656037)
+	for _, s := range [2]string{kind, value} {
+		for i := range len(s) {
+			h = (h ^ uint64(s[i])) * 1099511628211
+		}
+		h = (h ^ 0xFF) * 1099511628211
+	}
+	return h
+}
+
+// serialKey folds a serial as people write it: case, colons, blanks.
+func serialKey(v string) string {
+	v = strings.ToUpper(strings.NewReplacer(":", "", " ", "").Replace(v))
+	if raw, err := hex.DecodeString(v); err == nil && len(raw) > 0 {
+		return cert.SerialHex(raw)
+	}
+	return v
+}
