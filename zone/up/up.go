@@ -189,7 +189,7 @@ func (c Config) zones(w World) ([]zone, error) {
 		return nil, err
 	}
 	keys := &caescrow.Centre{
-		Key: server, Cert: certs["ca-server"], KM: certs["km-identity"],
+		Key: server, Cert: certs["ca-server"], KM: certs["km-identity"], Now: c.Now,
 		Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
 	}
 	km := func(ctx context.Context, ready func()) error {

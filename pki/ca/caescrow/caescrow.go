@@ -23,6 +23,7 @@ type Centre struct {
 	Cert *cert.Certificate // of that key
 	KM   *cert.Certificate // the key centre's identity
 	Ask  func(ctx context.Context, request []byte) ([]byte, error)
+	Now  func() time.Time
 }
 
 var _ ca.KeyCentre = (*Centre)(nil)
@@ -47,11 +48,12 @@ func (c *Centre) Retire(task int64, serials [][]byte, now time.Time) ([]byte, er
 
 // Send sends a message, again if need be, and checks the answers.
 func (c *Centre) Send(ctx context.Context, message []byte) ([]ca.KeyAnswer, error) {
-	response, err := c.Ask(ctx, message)
-	if err != nil {
-		return nil, err
+	results, err := c.send(ctx, message)
+	if err == nil && late(results) { // it lay too long before it was first sent
+		if message, err = kmmsg.Renew(message, c.Key, c.Now()); err == nil {
+			results, err = c.send(ctx, message)
+		}
 	}
-	results, err := kmmsg.Check(message, response, c.KM)
 	if err != nil {
 		return nil, err
 	}
@@ -71,4 +73,26 @@ func (c *Centre) Send(ctx context.Context, message []byte) ([]ca.KeyAnswer, erro
 		answers[i] = a
 	}
 	return answers, nil
+}
+
+func (c *Centre) send(ctx context.Context, message []byte) ([]kmmsg.Result, error) {
+	response, err := c.Ask(ctx, message)
+	if err != nil {
+		return nil, err
+	}
+	return kmmsg.Check(message, response, c.KM)
+}
+
+// outOfTime is the error number for a message whose time is out of the window.
+const outOfTime = 4
+
+// late reports whether the whole message was refused for its time; the key
+// centre has then nothing on record of it.
+func late(results []kmmsg.Result) bool {
+	for _, r := range results {
+		if r.ErrNo != outOfTime {
+			return false
+		}
+	}
+	return len(results) > 0
 }
