@@ -86,10 +86,10 @@ func Parse(data []byte) (*Request, error) {
 }
 
 func decode(data []byte) ([]byte, error) {
-	data = bytes.TrimSpace(data)
 	if len(data) > 0 && data[0] == 0x30 {
-		return data, nil
+		return data, nil // DER as it is: its last byte may look like a blank
 	}
+	data = bytes.TrimSpace(data)
 	if bytes.HasPrefix(data, []byte("-----BEGIN")) {
 		block, rest := pem.Decode(data)
 		if block == nil || block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" {
