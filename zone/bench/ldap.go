@@ -196,7 +196,7 @@ database mdb
 maxsize 2147483648
 suffix "C=CN"
 directory %[1]s/db
-index cn,serialNumber eq
+index objectClass,cn,serialNumber eq
 dbnosync
 `
 
