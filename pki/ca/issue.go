@@ -161,28 +161,28 @@ func (w *work) open(ctx context.Context) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	for try := 0; ; try++ {
-		err := w.tryOpen(ctx, fresh)
-		switch {
-		case err == nil:
-			return nil
-		case refusal.Of(err) == nil || len(fresh) == 1 && !errors.Is(err, KeyInUse) && try >= reserveTries:
-			return fmt.Errorf("opening requests: %w", err)
-		case len(fresh) == 1:
-			w.fail(fresh[0], err)
-			return nil
-		}
-		// One of several is refused: each by itself finds out which.
-		for _, j := range fresh {
-			if err := w.tryOpen(ctx, []*job{j}); err != nil {
-				if refusal.Of(err) == nil {
-					return fmt.Errorf("opening request: %w", err)
-				}
-				w.fail(j, err)
-			}
-		}
-		return nil
+	err := w.tryOpen(ctx, fresh)
+	if err == nil || !own(err) {
+		return err
 	}
+	// One of several is at fault: each by itself finds out which.
+	for _, j := range fresh {
+		if err = w.tryOpen(ctx, []*job{j}); err == nil {
+			continue
+		}
+		if !own(err) {
+			return err
+		}
+		w.fail(j, err)
+	}
+	return nil
+}
+
+// own reports whether an error is one request's own and no reason to hold up
+// its neighbours: a refusal, or a draft that does not lint.
+func own(err error) bool {
+	var lint *certlint.Failed
+	return refusal.Of(err) != nil || errors.As(err, &lint)
 }
 
 func (w *work) fail(j *job, err error) {
@@ -204,6 +204,7 @@ func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
 			j.State, j.Task = Opened, task
 			asks = append(asks, KeyAsk{j.Serials.Enc, j.point, name(j.app.Subject), j.From, j.To})
 		} else if err := w.is.draft(j); err != nil {
+			j.State = None
 			return err
 		}
 		jobs = append(jobs, j.Job)
@@ -216,13 +217,13 @@ func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
 		}
 		ask = &Ask{task, message}
 	}
-	err := w.is.Store.Open(ctx, jobs, ask, w.is.Now())
-	if err != nil {
+	if err := w.is.Store.Open(ctx, jobs, ask, w.is.Now()); err != nil {
 		for _, j := range fresh {
 			j.State = None
 		}
+		return fmt.Errorf("opening requests: %w", err)
 	}
-	return err
+	return nil
 }
 
 // newTask numbers a message to the key centre: 62 random bits never repeat.

@@ -17,8 +17,4 @@ const (
 	// may grow before it is signed anew although nothing changed.
 	crlLife  = 7 * 24 * time.Hour
 	crlFresh = 24 * time.Hour
-
-	// reserveTries bounds the draws of a serial that is not yet used: with 127
-	// random bits a second draw already means a broken generator.
-	reserveTries = 3
 )

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -177,8 +178,8 @@ func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
 					}
 					report := f.Report()
 					answers[i] = enroll.Answer{Kind: f.Reason.Kind, Refusal: &report}
-				} else if r.Err != nil {
-					return nil, r.Err
+				} else if r.Err != nil { // no answer: the desk asks again, and the others are not held up
+					slog.Error("issuing", "request", requests[i].ID, "err", r.Err)
 				}
 			}
 			return answers, nil

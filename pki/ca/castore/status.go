@@ -16,6 +16,8 @@ import (
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
+const keyCompromise = 1 // RFC 5280 §5.3.1
+
 // profileOf reads the profile's name off an application on record.
 func profileOf(content []byte) string {
 	var a struct {
@@ -67,6 +69,9 @@ func (s *Store) Revoke(ctx context.Context, request string, changes []ca.Issued,
 				if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, at.UnixMilli()); err != nil {
 					return err
 				}
+			}
+			if c.Reason == keyCompromise {
+				continue // a key that was given away is never certified again
 			}
 			if _, err := tx.Exec(`DELETE FROM live_key WHERE job = $1`, c.Request); err != nil {
 				return err
