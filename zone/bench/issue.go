@@ -199,7 +199,7 @@ func (b *bench) vault(identity []byte, cas [][]byte) (*km.Vault, *sqldb.DB, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &km.Vault{Store: store, Device: dev, Master: "master", Identity: "identity", Cert: der, CAs: cas, Now: b.Now, Low: 4000, High: 8000}
+	v := &km.Vault{Store: store, Device: dev, Master: "master", Identity: "identity", Cert: der, CAs: cas, Now: b.Now, Low: 64, High: 8000 + 4000*b.Seconds}
 	return v, db, v.Fill(b.ctx)
 }
 
@@ -258,7 +258,7 @@ func (o *office) stock(n int) ([][]enroll.Request, error) {
 
 // streams is how many batches are in hand at once: one waits for the disk
 // while another signs.
-const streams = 4
+const streams = 8
 
 // run issues batches, several at a time, and returns how long it took and each
 // batch's time.

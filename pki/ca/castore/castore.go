@@ -179,15 +179,11 @@ func (s *Store) Record(ctx context.Context, jobs []ca.Job, entries []ca.Publicat
 		if err != nil {
 			return err
 		}
+		if err := recorded(tx, jobs, at); err != nil {
+			return err
+		}
 		var rows [][]any
 		for _, j := range jobs {
-			n, err := tx.Exec(`UPDATE job SET state = $1, recorded_at = $2 WHERE id = $3 AND state = $4`, int(ca.Recorded), at.UnixMilli(), j.ID, int(ca.Intended))
-			if err != nil {
-				return err
-			}
-			if n != 1 {
-				return fmt.Errorf("request %s is not intended, or already recorded", j.ID)
-			}
 			app := profileOf(j.Content)
 			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0})
 			first++
@@ -198,6 +194,20 @@ func (s *Store) Record(ctx context.Context, jobs []ca.Job, entries []ca.Publicat
 		}
 		return tx.InsertMany(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at)`, rows)
 	})
+}
+
+// recorded moves intended jobs on, all of them or none.
+func recorded(tx *sqldb.Tx, jobs []ca.Job, at time.Time) error {
+	marks, args := make([]string, len(jobs)), []any{int(ca.Recorded), at.UnixMilli(), int(ca.Intended)}
+	for i, j := range jobs {
+		args = append(args, j.ID)
+		marks[i] = fmt.Sprintf("$%d", len(args))
+	}
+	n, err := tx.Exec(`UPDATE job SET state = $1, recorded_at = $2 WHERE state = $3 AND id IN (`+strings.Join(marks, ",")+`)`, args...)
+	if err == nil && n != int64(len(jobs)) {
+		err = fmt.Errorf("%d of %d requests are not intended, or already recorded", int64(len(jobs))-n, len(jobs))
+	}
+	return err
 }
 
 // trail writes ledger entries and audit lines and returns the first entry's index.
