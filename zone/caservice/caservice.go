@@ -6,6 +6,8 @@ package caservice
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -118,14 +120,19 @@ func readers(g *plant.Group, c Config) (wake func(), err error) {
 	if err := resp.Start(); err != nil {
 		return nil, err
 	}
+	snapshot := filepath.Join(c.Dir, "status.snapshot")
+	remember(resp, snapshot)
+	g.AtEnd(func() error { return keep(resp, snapshot) })
+	status := &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}
+	if err := resp.Follow(g.Context(), status); err != nil {
+		slog.Warn("status service begins with the last good state", "err", err)
+	}
 	dir, err := directory.Open(filepath.Join(c.Dir, "directory"))
 	if err != nil {
 		return nil, err
 	}
 	g.AtEnd(dir.Close)
-	g.Go(func(ctx context.Context) {
-		resp.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}, follow)
-	})
+	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})
@@ -151,6 +158,31 @@ func readers(g *plant.Group, c Config) (wake func(), err error) {
 		}
 	})
 	return func() { resp.Wake(); dir.Wake() }, nil
+}
+
+// remember takes up the status index as it was saved; a snapshot that is not
+// there or damaged only costs the time to read the ledger again.
+func remember(r *va.Responder, name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if err := r.Load(f); err != nil {
+		slog.Warn("status snapshot is not used", "err", err)
+	}
+}
+
+// keep saves the status index for the next start.
+func keep(r *va.Responder, name string) error {
+	f, err := os.Create(name + ".new")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r.Save(f), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
 
 func public(g *plant.Group, addr string, p *vahttp.Public) error {

@@ -146,7 +146,7 @@ func (c Config) serve(ctx context.Context, w World) error {
 		}
 	}
 	if ctx.Err() == nil {
-		if err := c.announce(); err != nil {
+		if err := errors.Join(c.answers(ctx), c.announce()); err != nil {
 			cancel(err)
 		}
 	}
@@ -154,6 +154,29 @@ func (c Config) serve(ctx context.Context, w World) error {
 	_ = os.Remove(c.path("endpoints.json")) // it may never have been written
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// answers waits until the public can fetch what the core has published: the
+// ledger and the revocation list.
+func (c Config) answers(ctx context.Context) error {
+	client := &http.Client{Timeout: time.Second}
+	for _, path := range []string{"/tiles/checkpoint", "/crl/full.crl", "/aia/ca.cer"} {
+		for {
+			resp, err := client.Get(c.url(portPublic) + path)
+			if err == nil {
+				_ = resp.Body.Close()
+				if resp.StatusCode == http.StatusOK {
+					break
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return nil // whoever ended it says why
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
 }
 
 type zone func(ctx context.Context, ready func()) error
