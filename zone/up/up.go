@@ -40,6 +40,7 @@ type Config struct {
 	PublicURL string // acknowledges that certificates name another URL
 	Now       func() time.Time
 	Out       io.Writer
+	Links     http.RoundTripper // carries links between zones; nil is plain HTTP
 }
 
 // Offsets of the ports from the base port; all lie within forty.
@@ -206,7 +207,11 @@ func (c Config) zones(w World) ([]zone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blind index key: %w", err)
 	}
-	client := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+	links := c.Links
+	if links == nil {
+		links = &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}
+	}
+	client := &http.Client{Timeout: 60 * time.Second, Transport: links}
 	server, err := caDev.Signer(cacore.KeyServer)
 	if err != nil {
 		return nil, err
