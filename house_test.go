@@ -28,9 +28,9 @@ var long = map[string]string{
 // sideways are the imports within a storey that are part of the design: what
 // a person signs is what casework moves and audit keeps (docs/adr/0003).
 var sideways = map[string][]string{
-	"audit":    {"access"},
-	"casework": {"access"},
-	"web/api":  {"access", "audit"},
+	"audit":       {"access"},
+	"casework":    {"access"},
+	"web/api":     {"access", "audit"},
 	"wire/enroll": {"access", "wire/link"},
 	"wire/tiles":  {"wire/link"},
 	"hsm/soft":    {"hsm"},
