@@ -47,6 +47,7 @@ type Draft struct {
 	Subject    []byte // DER name
 	Point      []byte // 65 bytes
 	Extensions []Extension
+	Validity   []byte // DER, in place of the two times when set
 }
 
 // TBS encodes the draft.
@@ -57,10 +58,14 @@ func (d Draft) TBS() TBS {
 		b.AddASN1BigInt(new(big.Int).SetBytes(d.Serial))
 		alg.AddID(b, alg.SM2WithSM3)
 		b.AddBytes(d.Issuer)
-		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			AddTime(b, d.NotBefore)
-			AddTime(b, d.NotAfter)
-		})
+		if d.Validity != nil {
+			b.AddBytes(d.Validity)
+		} else {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				AddTime(b, d.NotBefore)
+				AddTime(b, d.NotAfter)
+			})
+		}
 		b.AddBytes(d.Subject)
 		alg.AddSPKI(b, d.Point)
 		b.AddASN1(cbasn1.Tag(3).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
@@ -122,6 +127,7 @@ type Certificate struct {
 	RawTBS     TBS
 	Serial     *big.Int
 	Issuer     []byte
+	Validity   []byte // DER of the two times
 	NotBefore  time.Time
 	NotAfter   time.Time
 	Subject    []byte
@@ -178,9 +184,12 @@ func (c *Certificate) readTBS() error {
 	if oid, ok := alg.ReadID(&body); !ok || !oid.Equal(alg.SM2WithSM3) {
 		return fmt.Errorf("%w: inner signature algorithm", ErrSyntax)
 	}
-	var issuer, subject, spki cryptobyte.String
-	if !body.ReadASN1Element(&issuer, cbasn1.SEQUENCE) || !body.ReadASN1(&validity, cbasn1.SEQUENCE) ||
-		!ReadTime(&validity, &c.NotBefore) || !ReadTime(&validity, &c.NotAfter) || !validity.Empty() ||
+	var issuer, subject, spki, raw cryptobyte.String
+	if !body.ReadASN1Element(&issuer, cbasn1.SEQUENCE) || !body.ReadASN1Element(&raw, cbasn1.SEQUENCE) {
+		return fmt.Errorf("%w: base fields", ErrSyntax)
+	}
+	c.Validity = raw
+	if !raw.ReadASN1(&validity, cbasn1.SEQUENCE) || !ReadTime(&validity, &c.NotBefore) || !ReadTime(&validity, &c.NotAfter) || !validity.Empty() ||
 		!body.ReadASN1Element(&subject, cbasn1.SEQUENCE) || !body.ReadASN1Element(&spki, cbasn1.SEQUENCE) {
 		return fmt.Errorf("%w: base fields", ErrSyntax)
 	}

@@ -128,11 +128,9 @@ func critical(id asn1.ObjectIdentifier, x Context) bool {
 // validityEncoding looks at the raw times: two elements of the right tags, 13
 // or 15 characters, ending in Z.
 func validityEncoding(c *cert.Certificate, _ Context) bool {
-	s := cryptobyte.String(c.RawTBS)
-	var body, validity cryptobyte.String
-	if !s.ReadASN1(&body, cbasn1.SEQUENCE) || !body.SkipASN1(cbasn1.Tag(0).ContextSpecific().Constructed()) ||
-		!body.SkipASN1(cbasn1.INTEGER) || !body.SkipASN1(cbasn1.SEQUENCE) || !body.SkipASN1(cbasn1.SEQUENCE) ||
-		!body.ReadASN1(&validity, cbasn1.SEQUENCE) {
+	s := cryptobyte.String(c.Validity)
+	var validity cryptobyte.String
+	if !s.ReadASN1(&validity, cbasn1.SEQUENCE) {
 		return false
 	}
 	for _, year := range []int{c.NotBefore.Year(), c.NotAfter.Year()} {
@@ -206,7 +204,7 @@ func subjectSingle(c *cert.Certificate, _ Context) bool {
 func canonical(c *cert.Certificate, _ Context) bool {
 	again := cert.Draft{
 		Serial: c.Serial.Bytes(), Issuer: c.Issuer, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
-		Subject: c.Subject, Point: c.Point, Extensions: c.Extensions,
+		Subject: c.Subject, Point: c.Point, Extensions: c.Extensions, Validity: c.Validity, // its form is a rule of its own
 	}.TBS()
 	return bytes.Equal(again, c.RawTBS)
 }
