@@ -69,11 +69,11 @@ type verifier struct {
 func (v *verifier) bundle(ctx context.Context, n int64) error {
 	first := n * Width
 	width := int(min(Width, v.size-first))
-	tile, err := v.get(ctx, TilePath(0, n, width), TilePath(0, n, Width))
+	tile, _, err := v.get(ctx, TilePath(0, n, width), TilePath(0, n, Width))
 	if err != nil {
 		return &Broken{first, "its hash tile is missing: " + err.Error()}
 	}
-	raw, err := v.get(ctx, EntriesPath(n, width), EntriesPath(n, Width))
+	raw, whole, err := v.get(ctx, EntriesPath(n, width), EntriesPath(n, Width))
 	if err != nil {
 		return &Broken{first, "its entry bundle is missing: " + err.Error()}
 	}
@@ -93,7 +93,7 @@ func (v *verifier) bundle(ctx context.Context, n int64) error {
 		}
 		hashes = append(hashes, h)
 	}
-	if bundleErr != nil || len(raw) != len(appendBundle(nil, leaves[:width]...)) && len(leaves) == width {
+	if bundleErr != nil || whole && len(raw) != len(appendBundle(nil, leaves[:width]...)) {
 		return &Broken{first + int64(width), "bytes after the last entry of the bundle"}
 	}
 	if v.front, err = v.front.Append(hashes...); err != nil {
@@ -102,12 +102,15 @@ func (v *verifier) bundle(ctx context.Context, n int64) error {
 	return v.parents(ctx, n, hashes)
 }
 
-func (v *verifier) get(ctx context.Context, path, full string) ([]byte, error) {
-	data, err := v.src.Get(ctx, path)
+// get reads a partial file, or the full one that has replaced it and goes on
+// beyond the checkpoint; whole tells which.
+func (v *verifier) get(ctx context.Context, path, full string) (data []byte, whole bool, err error) {
+	data, err = v.src.Get(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) && full != path {
 		data, err = v.src.Get(ctx, full)
+		return data, false, err
 	}
-	return data, err
+	return data, true, err
 }
 
 // parents checks a full tile against the hash its parent tile keeps of it, and
@@ -130,7 +133,7 @@ func (v *verifier) parents(ctx context.Context, n int64, hashes [][]byte) error 
 		}
 		rows := v.size / span
 		path := TilePath(level, n/Width, int(min(Width, rows-n/Width*Width)))
-		tile, err := v.get(ctx, path, TilePath(level, n/Width, Width))
+		tile, _, err := v.get(ctx, path, TilePath(level, n/Width, Width))
 		if err != nil {
 			return &Broken{n * span, "tile " + path + " is missing: " + err.Error()}
 		}
