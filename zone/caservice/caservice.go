@@ -25,6 +25,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
+	"github.com/hufu-pki/hufu/pki/ra/raweb"
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 	"github.com/hufu-pki/hufu/web/api"
@@ -258,5 +259,9 @@ func desk(g *plant.Group, c Config) error {
 		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}, Files: files, Now: c.Now,
 	}).Start()
 	(&raapi.API{Desk: r, Chain: c.Chain}).Mount(site)
+	c.status(site)
+	if err := raweb.Mount(site.Mux); err != nil {
+		return err
+	}
 	return g.Serve("注册系统", c.Console, site.Mux)
 }
