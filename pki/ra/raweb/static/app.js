@@ -32,7 +32,7 @@ function h(tag, attrs = {}, ...kids) {
 
 function show(title, ...kids) {
   document.title = title + ' · 虎符注册系统';
-  main.replaceChildren(h('h1', {}, title), ...kids);
+  main.replaceChildren(h('h1', {}, title), ...kids.flat().filter(k => k));
   main.focus();
 }
 
@@ -116,14 +116,21 @@ async function cases(q) {
     page.next ? h('button', { onclick: () => { q.set('after', page.next); location.hash = '#/cases?' + q; } }, '下一页') : null));
 }
 
+const words = {
+  'resident-id': '居民身份证', passport: '护照', 'military-id': '军官证', 'credit-code': '统一社会信用代码', 'organisation-code': '组织机构代码', 'device-number': '设备编号',
+  'in-person': '当面核验原件', entrusted: '核验委托书与经办人原件', 'remote-video': '远程视频核验', 'official-data': '权威数据源比对', none: '未查验',
+  conditions: '使用条件', liability: '法律责任', 'holder-data': '持有人信息的权限和责任', scope: '责任范围',
+  keyCompromise: '密钥失控', affiliationChanged: '隶属变更', superseded: '被替代', cessationOfOperation: '停止使用', privilegeWithdrawn: '取消资格', unspecified: '未说明',
+};
+const say = w => words[w] || w;
 const actions = { 'ra.submit': '提交审核', 'ra.approve': '审核通过', 'ra.return': '退回修改', 'ra.reject': '不予通过', 'ra.produce': '制证交付' };
 
 async function show1(id) {
   const c = await call('GET', '/api/v1/cases/' + encodeURIComponent(id));
   const a = c.application, rows = [['状态', c.state_title], ['种类', c.kind_title], ['名称', c.title], ['证书模板', c.profile]];
-  if (a) rows.push(['主体', Object.entries(a.subject).map(([k, v]) => `${k}=${v}`).join('，')], ['证件', `${a.identity.kind} ${a.identity.masked}`],
-    ['身份查验', `${a.check.method}，${a.check.by}，${a.check.at}`], ['已告知', a.notices.join('、')], ['服务协议', a.agreement], ['业务规则', a.cps], ['有效期', a.days + ' 天']);
-  if (c.revocation) rows.push(['撤销证书', c.revocation.serial], ['原因', c.revocation.reason]);
+  if (a) rows.push(['主体', Object.entries(a.subject).map(([k, v]) => `${k}=${v}`).join('，')], ['证件', `${say(a.identity.kind)} ${a.identity.masked}`],
+    ['身份查验', `${say(a.check.method)}，${a.check.by}，${time(a.check.at)}`], ['已告知', a.notices.map(say).join('、')], ['服务协议', a.agreement], ['业务规则', a.cps], ['有效期', a.days + ' 天']);
+  if (c.revocation) rows.push(['撤销证书', c.revocation.serial], ['原因', say(c.revocation.reason)]);
   if (c.sign_serial) rows.push(['签名证书', c.sign_serial]);
   if (c.enc_serial) rows.push(['加密证书', c.enc_serial]);
   show(`${c.kind_title} ${c.id}`, c.trouble ? h('div', { class: 'error' }, 'CA 拒绝：' + c.trouble.text) : null,
