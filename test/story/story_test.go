@@ -39,6 +39,11 @@ func TestMain(m *testing.M) {
 
 // Every script in testdata is a story told to the real program.
 func TestStories(t *testing.T) {
+	for _, tool := range []string{"openssl", "ldapsearch", "curl", "python3"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s judges these stories and is not installed; ./test.sh installs it", tool)
+		}
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
