@@ -36,7 +36,7 @@ type Form struct {
 	SAN      []cert.AltName `json:"san,omitempty"`
 	Days     int            `json:"validity_days,omitempty"`
 	Notices  []string       `json:"notices,omitempty"`   // codes of Notices; all four when absent
-	Accord   string         `json:"agreement,omitempty"` // version agreed to
+	Accord   string         `json:"agreement,omitempty"` // version agreed to; that in force when absent, "none" when not agreed
 }
 
 // IdentityForm is the identity document and how it was checked.
@@ -211,8 +211,11 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 			app.Notices = append(app.Notices, n.Code)
 		}
 	}
-	if app.Accord == "" {
+	switch app.Accord {
+	case "":
 		app.Accord = r.Accord
+	case "none":
+		app.Accord = ""
 	}
 	return Record{
 		Case:    casework.Case{ID: id, Kind: IssueKind.Name, State: Drafted},

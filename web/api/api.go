@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -90,18 +91,36 @@ func status(k refusal.Kind) int {
 	return http.StatusUnprocessableEntity
 }
 
-// problem turns an error into what a caller may see.
-func problem(err error) error {
+// Problem turns an error into a status and what a caller may see; a failure is
+// logged and shown as a reference number only.
+func Problem(err error) (int, refusal.Report) {
 	if f := refusal.Of(err); f != nil {
 		code := status(f.Reason.Kind)
 		if f.Reason == access.NotSignedIn {
 			code = http.StatusUnauthorized
 		}
-		return &failed{code, f.Report()}
+		return code, f.Report()
 	}
 	ref := rand.Text()[:8]
 	slog.Error("request failed", "ref", ref, "err", err)
-	return &failed{http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()}
+	return http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()
+}
+
+func problem(err error) error {
+	code, report := Problem(err)
+	return &failed{code, report}
+}
+
+// File is an answer that is no JSON.
+type File struct {
+	Type string `header:"Content-Type"`
+	Name string `header:"Content-Disposition"`
+	Body []byte
+}
+
+// Attachment is a file to be saved under a name.
+func Attachment(name, kind string, data []byte) *File {
+	return &File{kind, mime.FormatMediaType("attachment", map[string]string{"filename": name}), data}
 }
 
 // Op describes an operation for the OpenAPI document.

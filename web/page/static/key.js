@@ -1,6 +1,6 @@
 // Reads a person's encrypted PKCS#8 key and signs with it. The key stays in
 // this module's memory; a reload forgets it.
-import { sm2, sm4, pbkdf2Async, sha256 } from '/vendor/sm.js';
+import { sm2, sm4, pbkdf2Async, sha256 } from '/static/vendor/sm.js';
 
 let secret = null, certificate = null;
 
@@ -55,6 +55,14 @@ export async function load(keyText, certText, pass) {
 export const ready = () => secret !== null;
 export const forget = () => { secret = null; certificate = null; };
 export const cert = () => toBase64(certificate);
+
+// serial is the certificate's serial number as the server writes it.
+export function serial() {
+  const [outer] = der(certificate);
+  const [tbs] = der(outer.body);
+  const parts = der(tbs.body);
+  return hex(parts[parts[0].tag === 0xa0 ? 1 : 0].body).replace(/^(00)+/, '').toUpperCase();
+}
 
 // claim signs a prepared statement.
 export function claim(st) {
