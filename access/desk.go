@@ -23,6 +23,8 @@ type Desk struct {
 	Site   string
 	People Register
 	Now    func() time.Time
+	// Avers is what a person declares by an act, for acts whose law asks for it.
+	Avers map[string]string
 }
 
 // Acts are what an act is called by people: "ra.approve" is 审核通过.
@@ -53,7 +55,7 @@ func (d Desk) Draft(p Person, act, title, object, note string, items []Item) Sta
 }
 
 func (d Desk) statement(p Person, act, title, object, note string, items []Item, at time.Time, nonce string) Statement {
-	s := Statement{Site: d.Site, Act: act, Title: title, Object: object, Person: p.ID, Name: p.Name, Serial: p.Serial, Note: note, At: at, Nonce: nonce}
+	s := Statement{Site: d.Site, Act: act, Title: title, Object: object, Person: p.ID, Name: p.Name, Serial: p.Serial, Note: note, Avers: d.Avers[act], At: at, Nonce: nonce}
 	if len(items) > 0 {
 		s.Digest, s.Count = Root(items), len(items)
 	}

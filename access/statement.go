@@ -26,6 +26,7 @@ type Statement struct {
 	Name   string    // what people call them
 	Serial string    // of the signing certificate
 	Note   string    // reason or opinion
+	Avers  string    // what the person declares by this act, fixed for each act
 	At     time.Time // to the second
 	Nonce  string    // base64 of 16 random bytes
 }
@@ -46,6 +47,9 @@ func (s Statement) Text() []byte {
 	}
 	line("操作人", fmt.Sprintf("%s（%s）", s.Name, s.Person))
 	line("证书序列号", s.Serial)
+	if s.Avers != "" {
+		line("声明", s.Avers)
+	}
 	line("意见", s.Note)
 	line("时间", s.At.UTC().Format(time.RFC3339))
 	line("随机数", s.Nonce)

@@ -17,6 +17,9 @@ var names = map[string]string{
 	CRLPoints.String(): "CRL 分发点", Policies.String(): "证书策略", AuthorityKeyID.String(): "颁发机构密钥标识符", ExtKeyUsageID.String(): "扩展密钥用法",
 	AuthorityInfo.String(): "颁发机构信息访问", OCSPNoCheck.String(): "OCSP 免检",
 
+	"1.2.156.10260.4.1.1": "个人身份标识码", "1.2.156.10260.4.1.2": "个人社会保险号", "1.2.156.10260.4.1.3": "企业工商注册号",
+	"1.2.156.10260.4.1.4": "企业组织机构代码（统一社会信用代码）", "1.2.156.10260.4.1.5": "企业税号",
+
 	UsageServerAuth.String(): "服务器身份鉴别", UsageClientAuth.String(): "客户端身份鉴别", UsageEmail.String(): "电子邮件保护",
 	UsageTimeStamp.String(): "时间戳", UsageOCSPSigning.String(): "OCSP 签名", accessOCSP.String(): "OCSP", accessIssuer.String(): "颁发者证书", qualifierCPS.String(): "业务规则",
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/identity"
 )
 
 //go:embed data/*.json
@@ -50,6 +51,32 @@ type Profile struct {
 	PathLen  int        `json:"path_len,omitempty"`
 	NoCheck  bool       `json:"no_check,omitempty"`
 	Plain    bool       `json:"plain,omitempty"` // no CDP and AIA: roots
+	Codes    []CodeRule `json:"codes,omitempty"` // identity extensions; off unless a profile says so
+}
+
+// CodeRule puts the number of one kind of document into the certificate, in an
+// identity extension whose form is data: editions of GM/T 0015 differ.
+type CodeRule struct {
+	Kind string `json:"kind"` // of document
+	OID  string `json:"oid"`
+	Tag  int    `json:"tag"` // explicit tag of the choice; -1 is none
+	UTF8 bool   `json:"utf8,omitempty"`
+}
+
+// Code is the number of a document that is to stand in the certificate.
+type Code struct {
+	Kind  string `json:"kind"`
+	Value string `json:"value"`
+}
+
+// CodeRule returns what a profile says of a kind of document.
+func (p Profile) CodeRule(kind string) (CodeRule, bool) {
+	for _, r := range p.Codes {
+		if r.Kind == kind {
+			return r, true
+		}
+	}
+	return CodeRule{}, false
 }
 
 // AttrRule is what the subject may have in one attribute.
@@ -108,6 +135,11 @@ func Parse(text []byte) (Profile, error) {
 	if _, err := OID(p.Policy); err != nil && !p.Plain {
 		return p, fmt.Errorf("policy: %w", err)
 	}
+	for _, r := range p.Codes {
+		if _, err := OID(r.OID); err != nil || r.Tag < -1 || r.Tag > 30 || identity.Kinds[r.Kind] == "" {
+			return p, fmt.Errorf("code of %q: object identifier %q, tag %d", r.Kind, r.OID, r.Tag)
+		}
+	}
 	for _, u := range append(append([]string{}, p.SignEKU...), p.EncEKU...) {
 		if extUsages[u] == nil {
 			return p, fmt.Errorf("extended key usage %q", u)
@@ -156,6 +188,7 @@ type Wish struct {
 	Subject   []byte // DER name
 	Point     []byte
 	SAN       []cert.AltName
+	Codes     []Code
 }
 
 // Use says which certificate of a pair is meant.
@@ -193,6 +226,12 @@ func (p Profile) Draft(use Use, w Wish, issuer *cert.Certificate, at Place) cert
 	}
 	if len(w.SAN) > 0 {
 		d.Extensions = append(d.Extensions, cert.AltNames(w.SAN))
+	}
+	for _, c := range w.Codes { // the same in both certificates of a pair
+		if r, ok := p.CodeRule(c.Kind); ok {
+			id, _ := OID(r.OID) // checked when the profile was read
+			d.Extensions = append(d.Extensions, cert.IdentityCode(id, r.Tag, r.UTF8, c.Value))
+		}
 	}
 	if p.NoCheck {
 		d.Extensions = append(d.Extensions, cert.NoCheck())

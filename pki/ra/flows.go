@@ -91,6 +91,14 @@ var Notices = []struct{ Code, Text string }{
 	{"scope", "电子政务电子认证服务机构和电子签名认证证书持有人的责任范围"},
 }
 
+// Avers is what the law asks a person to have done before the act, as they
+// declare it by signing (Order No. 4 art. 21).
+var Avers = map[string]string{
+	"ra.submit":  "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
+	"ra.approve": "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
+	"ra.produce": "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",
+}
+
 // CheckMethods are the ways an identity may be checked. (身份查验方式)
 var CheckMethods = map[string]string{
 	"in-person": "当面核验原件", "entrusted": "核验委托书与经办人原件", "remote-video": "远程视频核验", "official-data": "权威数据源比对", "none": "未查验",

@@ -15,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/profile"
 )
 
 // Bounds of one message.
@@ -33,6 +34,7 @@ type Application struct {
 	Days     int            `json:"days"`
 	CSR      []byte         `json:"csr"` // DER
 	Identity Identity       `json:"identity"`
+	Codes    []profile.Code `json:"codes,omitempty"` // only where the profile puts the number into the certificate
 	Check    IdentityCheck  `json:"check"`
 	Notices  []string       `json:"notices"`   // given at acceptance (Order No. 4 art. 21)
 	Accord   string         `json:"agreement"` // version of the service agreement accepted

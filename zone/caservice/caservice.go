@@ -249,7 +249,7 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err != nil {
 		return err
 	}
-	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now}
+	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now, Avers: ra.Avers}
 	r := &ra.Registrar{
 		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
 		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
