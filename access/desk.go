@@ -38,6 +38,8 @@ func (d Desk) Who(ctx context.Context, der []byte) (Person, error) {
 	}
 	now := d.Now()
 	switch {
+	case !p.Ended.IsZero():
+		return Person{}, Ended.At("certificate", Ended.Clause)
 	case p.Disabled:
 		return Person{}, Disabled.At("certificate", Disabled.Clause)
 	case now.Before(p.NotBefore) || now.After(p.NotAfter):
@@ -108,6 +110,9 @@ func (d Desk) Recheck(ctx context.Context, s Signed) (Command, error) {
 	p, err := d.People.PersonByCert(ctx, alg.Digest(s.Cert))
 	if err != nil {
 		return Command{}, err
+	}
+	if !p.Ended.IsZero() && !s.At.Before(p.Ended) {
+		return Command{}, Ended.At("certificate", Ended.Clause)
 	}
 	if p.Disabled || s.At.Before(p.NotBefore) || s.At.After(p.NotAfter) {
 		return Command{}, Expired.At("certificate", Expired.Clause)

@@ -33,6 +33,7 @@ type Site struct {
 	Now      func() time.Time
 	Mux      *http.ServeMux
 	Secure   bool // cookies only over TLS
+	Behind   bool // only the console reaches it and says for whom it asks
 	api      huma.API
 	sessions sessions
 }
@@ -123,6 +124,9 @@ func Attachment(name, kind string, data []byte) *File {
 	return &File{kind, mime.FormatMediaType("attachment", map[string]string{"filename": name}), data}
 }
 
+// SourceHeader is how a console tells the core where its visitor comes from.
+const SourceHeader = "X-Hufu-Source"
+
 // Op describes an operation for the OpenAPI document.
 type Op struct {
 	ID, Method, Path, Summary string
@@ -161,14 +165,17 @@ const (
 func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 	return func(c huma.Context, next func(huma.Context)) {
 		source, _, _ := net.SplitHostPort(c.RemoteAddr())
+		if told := c.Header(SourceHeader); s.Behind && told != "" {
+			source = told
+		}
 		c = huma.WithValue(c, sourceKey, source)
 		token := strings.TrimPrefix(c.Header("Authorization"), "Bearer ")
 		if token == "" {
-			if cookie, err := huma.ReadCookie(c, cookieName); err == nil {
+			if cookie, err := huma.ReadCookie(c, CookieName); err == nil {
 				token = cookie.Value
 			}
 		}
-		p, ok := s.sessions.find(token, s.Now())
+		p, ok := s.signedIn(c.Context(), token)
 		if !ok && !open {
 			_ = huma.WriteErr(s.api, c, http.StatusUnauthorized, access.NotSignedIn.Text)
 			return
@@ -191,11 +198,26 @@ func Source(ctx context.Context) string {
 
 // SignedIn returns the person of a page request, by its cookie.
 func (s *Site) SignedIn(r *http.Request) (access.Person, bool) {
-	c, err := r.Cookie(cookieName)
+	c, err := r.Cookie(CookieName)
 	if err != nil {
 		return access.Person{}, false
 	}
-	return s.sessions.find(c.Value, s.Now())
+	return s.signedIn(r.Context(), c.Value)
+}
+
+// signedIn is who a session belongs to, while the register still has them:
+// whoever is frozen or revoked is out at once.
+func (s *Site) signedIn(ctx context.Context, token string) (access.Person, bool) {
+	p, ok := s.sessions.find(token, s.Now())
+	if !ok {
+		return access.Person{}, false
+	}
+	p, err := s.Desk.Who(ctx, p.Cert)
+	if err != nil {
+		s.sessions.end(token)
+		return access.Person{}, false
+	}
+	return p, true
 }
 
 // Body is an answer in JSON.

@@ -58,6 +58,15 @@ func show(t time.Time, form string) string {
 	return t.In(beijing).Format(form)
 }
 
+// Day reads a date of a form, as its beginning in Beijing; zero if it is none.
+func Day(s string) time.Time {
+	t, err := time.ParseInLocation("2006-01-02", s, beijing)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 func percent(done, all int) int {
 	if all <= 0 {
 		return 0

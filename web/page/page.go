@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -131,6 +132,42 @@ func (c *Console) Parse(files fs.FS, funcs template.FuncMap) error {
 		c.pages[strings.TrimSuffix(name, ".html")] = t
 	}
 	return nil
+}
+
+// Union is several sets of templates as one; a later set wins.
+func Union(sets ...fs.FS) fs.FS { return union(sets) }
+
+type union []fs.FS
+
+func (u union) Open(name string) (fs.File, error) {
+	for i := len(u) - 1; i > 0; i-- {
+		if u[i] == nil {
+			continue
+		}
+		if f, err := u[i].Open(name); err == nil {
+			return f, nil
+		}
+	}
+	return u[0].Open(name)
+}
+
+// Glob lists the templates of every set.
+func (u union) Glob(pattern string) (names []string, err error) {
+	for _, set := range u {
+		if set == nil {
+			continue
+		}
+		more, err := fs.Glob(set, pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range more {
+			if !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names, nil
 }
 
 // own are pages every console has.

@@ -4,12 +4,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/web/page"
 )
 
 // pageSize is how many lines a list shows at once.
@@ -44,11 +44,11 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 		if who.Holds(access.RAClerk) {
 			q.By = who.ID
 		}
-		page, err := p.API.Find(r.Context(), q)
+		found, err := p.API.Find(r.Context(), q)
 		if err != nil {
 			return "", nil, err
 		}
-		d.Mine = page.Cases
+		d.Mine = found.Cases
 	}
 	last, err := p.API.Find(r.Context(), ra.Query{Limit: 10})
 	if err != nil {
@@ -59,19 +59,11 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 	return "工作台", d, err
 }
 
-func day(s string) time.Time {
-	t, err := time.ParseInLocation("2006-01-02", s, time.FixedZone("", 8*60*60))
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}
-
 func query(r *http.Request) ra.Query {
 	v := r.URL.Query()
 	q := ra.Query{
 		State: casework.State(v.Get("state")), Kind: v.Get("kind"), Profile: v.Get("profile"), Batch: v.Get("batch"), Text: strings.TrimSpace(v.Get("q")),
-		From: day(v.Get("from")), To: day(v.Get("to")), After: v.Get("after"), Limit: pageSize,
+		From: page.Day(v.Get("from")), To: page.Day(v.Get("to")), After: v.Get("after"), Limit: pageSize,
 	}
 	if !q.To.IsZero() {
 		q.To = q.To.AddDate(0, 0, 1)
@@ -160,11 +152,11 @@ func (p *Pages) one(r *http.Request, who access.Person) (string, any, error) {
 	d.Edit = rec.Kind == ra.IssueKind.Name && rec.State == ra.Drafted && rec.CreatedBy == who.ID && who.Holds(access.RAClerk)
 	d.Package = rec.State == ra.Delivered && who.Holds(access.RAProducer)
 	if rec.SignSerial != "" {
-		page, err := p.API.Find(r.Context(), ra.Query{Text: rec.SignSerial, Limit: 20})
+		found, err := p.API.Find(r.Context(), ra.Query{Text: rec.SignSerial, Limit: 20})
 		if err != nil {
 			return "", nil, err
 		}
-		for _, c := range page.Cases {
+		for _, c := range found.Cases {
 			if c.ID != rec.ID {
 				d.Related = append(d.Related, c)
 			}

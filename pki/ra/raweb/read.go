@@ -16,6 +16,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/page"
 )
 
 // certificates lists cases in which certificates were issued.
@@ -148,7 +149,7 @@ func (p *Pages) audit(r *http.Request, who access.Person) (string, any, error) {
 	before, _ := strconv.ParseInt(v.Get("before"), 10, 64) // anything else is the newest page
 	q := audit.Query{
 		Who: v.Get("who"), Item: v.Get("item"), Object: v.Get("object"), Serial: v.Get("serial"), Result: v.Get("result"),
-		From: day(v.Get("from")), To: day(v.Get("to")), Before: before, Limit: pageSize,
+		From: page.Day(v.Get("from")), To: page.Day(v.Get("to")), Before: before, Limit: pageSize,
 	}
 	if !q.To.IsZero() {
 		q.To = q.To.AddDate(0, 0, 1)

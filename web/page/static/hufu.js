@@ -127,13 +127,14 @@ async function sign(st) {
   await opened();
   const dl = $('#statement');
   dl.replaceChildren();
-  for (const line of st.text.trimEnd().split('\n').slice(1)) {
-    const i = line.indexOf('：');
+  const say = (name, value) => {
     const dt = document.createElement('dt'), dd = document.createElement('dd');
-    dt.textContent = line.slice(0, i);
-    dd.textContent = line.slice(i + 1) || '—';
+    dt.textContent = name;
+    dd.textContent = value || '—';
     dl.append(dt, dd);
-  }
+  };
+  for (const l of st.lines || []) say(l.name, l.value); // what the digest stands for
+  for (const line of st.text.trimEnd().split('\n').slice(1)) say(line.slice(0, line.indexOf('：')), line.slice(line.indexOf('：') + 1));
   $('#statement-text').textContent = st.text;
   const d = $('#sign');
   d.showModal();
