@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/hufu-pki/hufu/format/keyfile"
+	"github.com/hufu-pki/hufu/format/ocsp"
 	"github.com/hufu-pki/hufu/format/sealedkey"
 )
 
@@ -63,6 +64,13 @@ func TestOpenSSLVerifiesEverySignature(t *testing.T) {
 	}
 	signed, sig := part(t, certificate(t, "root").Raw) // verify trusts a root without looking
 	verify(t, "root.pem", "root.pem", signed, sig)
+	for _, name := range []string{"ocsp-good.der", "ocsp-good-null.der", "ocsp-revoked.der"} {
+		r, err := ocsp.Parse(file(t, "ours/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		verify(t, name, "ocsp.pem", r.RawTBS, r.Signature)
+	}
 	verify(t, "message", "device-sign.pem", file(t, "ours/message"), file(t, "ours/message.sig"))
 	contains(t, "request", must(t, "req", "-verify", "-noout", "-vfyopt", distid, "-in", ours("person.csr")), "verify OK")
 }
