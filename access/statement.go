@@ -145,9 +145,13 @@ func path(leaves [][]byte, i int) [][]byte {
 	return append(path(leaves[k:], i-k), root(leaves[:k]))
 }
 
+// itemsMax bounds the items a proof may speak of. Proofs come from outside, and
+// beyond the largest power of two the tree has no shape.
+const itemsMax = 1 << 30
+
 // Covers reports whether root is the digest of a statement covering the item.
 func (p Proof) Covers(root []byte, it Item) bool {
-	if p.Index < 0 || p.Index >= p.Count || len(p.Path) > 32 {
+	if p.Index < 0 || p.Index >= p.Count || p.Count > itemsMax || len(p.Path) > 32 {
 		return false
 	}
 	got, ok := climb(it.leaf(), p.Index, p.Count, p.Path)

@@ -9,8 +9,11 @@ import (
 	"embed"
 	"encoding/asn1"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -132,6 +135,14 @@ func Parse(text []byte) (Profile, error) {
 	if err := d.Decode(&p); err != nil {
 		return p, err
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return p, errors.New("more than one profile")
+	}
+	switch p.Usage { // anything but "sign" is a CA's: a slip of the pen must not make one
+	case "sign", "ca", "root":
+	default:
+		return p, fmt.Errorf("usage %q", p.Usage)
+	}
 	if _, err := OID(p.Policy); err != nil && !p.Plain {
 		return p, fmt.Errorf("policy: %w", err)
 	}
@@ -148,17 +159,18 @@ func Parse(text []byte) (Profile, error) {
 	return p, nil
 }
 
-// OID reads "2.999.1".
+// OID reads "2.999.1", in the one spelling it has and with numbers that every
+// reader of DER takes.
 func OID(text string) (asn1.ObjectIdentifier, error) {
 	var id asn1.ObjectIdentifier
 	for part := range strings.SplitSeq(text, ".") {
 		n, err := strconv.Atoi(part)
-		if err != nil || n < 0 {
+		if err != nil || n < 0 || n > math.MaxInt32 || strconv.Itoa(n) != part {
 			return nil, fmt.Errorf("%q is not an object identifier", text)
 		}
 		id = append(id, n)
 	}
-	if len(id) < 2 || id[0] > 2 || id[0] < 2 && id[1] > 39 {
+	if len(id) < 2 || id[0] > 2 || id[0] < 2 && id[1] > 39 || id[1] > math.MaxInt32-80 {
 		return nil, fmt.Errorf("%q is not an object identifier", text)
 	}
 	return id, nil

@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +63,7 @@ func ParseForm(data []byte) (Form, error) {
 	if err := d.Decode(&f); err != nil {
 		return f, BadForm.At(fieldOf(err), BadForm.Clause).Because("%v", err)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
 		return f, BadForm.At("file", BadForm.Clause).Because("有多于一个 JSON 值")
 	}
 	return f, nil

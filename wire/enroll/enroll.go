@@ -8,7 +8,9 @@ package enroll
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -100,7 +102,7 @@ func Strict(data []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return err
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
 		return fmt.Errorf("more than one JSON value")
 	}
 	return nil
