@@ -11,6 +11,9 @@ import "crypto"
 type Device interface {
 	// Name is for people and audit: "软件密码模块(仅供评估)".
 	Name() string
+	// Production reports whether the device may hold the keys of an institution in
+	// service (GM/T 0034 §5.3.2).
+	Production() bool
 	// Signer returns the SM2 key under a label. It signs raw messages: Z and SM3
 	// are the device's work.
 	Signer(label string) (crypto.Signer, error)

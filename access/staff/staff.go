@@ -97,8 +97,10 @@ func (k *Keeper) Matters(chain []Grant) (list []proposal.Matter) {
 		for _, v := range verbs {
 			m := proposal.Matter{
 				Name: "people." + v.verb + ":" + string(g.Role), Title: v.title + g.Role.Title(), Clause: clause, Propose: g.Propose, Confirm: g.Confirm,
-				Read: func(ctx context.Context, content []byte) (proposal.Shown, error) { return k.read(ctx, g, v.verb, content) },
-				Do:   func(ctx context.Context, r proposal.Record) ([]byte, error) { return k.do(ctx, g, v.verb, r) },
+				Read: func(ctx context.Context, content []byte) (proposal.Shown, error) {
+					return k.read(ctx, g, v.verb, content)
+				},
+				Do: func(ctx context.Context, r proposal.Record) ([]byte, error) { return k.do(ctx, g, v.verb, r) },
 			}
 			if m.Fields = reasonFields; v.verb == Freeze {
 				m.Confirm = ""

@@ -24,7 +24,7 @@ type Matter struct {
 	Clause  string // the rule that asks for two people, or gives the power
 	Propose access.Role
 	Confirm access.Role // empty where one signature is enough
-	Fields  []Field // what a form asks for
+	Fields  []Field     // what a form asks for
 	// Current fills the form with how things are; may be nil.
 	Current func(ctx context.Context) (map[string]string, error)
 	// Read checks a content strictly against the state of things now and says what

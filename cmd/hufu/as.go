@@ -66,6 +66,9 @@ func (c *asCmd) Run(ctx context.Context) error {
 }
 
 func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error) {
+	if out, ok, err := p.Change(ctx, c.Verb, a); ok {
+		return out, err
+	}
 	switch {
 	case c.Verb == "audit":
 		return p.Audit(ctx, a)
@@ -75,12 +78,15 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 		var v json.RawMessage
 		return &v, p.Call(ctx, "GET", "/api/v1/pool", nil, &v)
 	}
-	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：audit，km 另有 pool", c.Room, c.Verb)}
+	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，km 另有 pool", c.Room, c.Verb, desk.ChangeVerbs)}
 }
 
 // print shows a result: JSON for programs, lines for people.
 func (c *asCmd) print(v any) {
 	if !c.JSON {
+		if desk.Print(v) {
+			return
+		}
 		switch v := v.(type) {
 		case desk.ID:
 			fmt.Println(v.ID)

@@ -96,6 +96,9 @@ func random(n int) []byte {
 // Name says what this is.
 func (d *Device) Name() string { return "软件密码模块（仅供评估）" }
 
+// Production is false: software holds keys for evaluation and tests only.
+func (d *Device) Production() bool { return false }
+
 func (d *Device) path(label string) (string, error) {
 	if label == "" || strings.ContainsAny(label, "/\\.") {
 		return "", fmt.Errorf("soft key store: label %q", label)

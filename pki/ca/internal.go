@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,6 +40,20 @@ func (is *Issuer) IssueInternal(ctx context.Context, id, profileName string, sub
 		}
 	}
 	return j.DER.Sign, w.results[0].Err
+}
+
+// EndInternal revokes a certificate of the institution's own, once for a
+// request: a person who left, a server that was replaced. Whoever decided it is
+// on record where it was decided.
+func (is *Issuer) EndInternal(ctx context.Context, request string, serial []byte, reason int) error {
+	if _, ok, err := is.Store.Revocation(ctx, request); err != nil || ok {
+		return err
+	}
+	_, err := is.revoke(ctx, request, serial, reason, 0)
+	if errors.Is(err, Revoked) {
+		return nil // under another request; it stays so
+	}
+	return err
 }
 
 // SignARL signs the list of revoked CA certificates with the root's key: empty

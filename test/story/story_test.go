@@ -16,6 +16,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	_ "github.com/hufu-pki/hufu/zone/bench" // what the program is made of: when it changes
+	_ "github.com/hufu-pki/hufu/zone/desk"  // the stories are told again, not taken
+	_ "github.com/hufu-pki/hufu/zone/up"    // from the cache
 )
 
 var binary string
@@ -52,7 +56,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"up": up, "down": down, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
+			"up": up, "down": down, "change": change, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
 		},
 	})
 }
@@ -183,17 +187,27 @@ func get(ts *testscript.TestScript, _ bool, args []string) {
 
 // until waits for a case to come to a state: until ID STATE
 func until(ts *testscript.TestScript, _ bool, args []string) {
+	comesTo(ts, args[1], "as", "ra-clerk", "--dir", ts.MkAbs("D"), "--json", "ra", "show", args[0])
+}
+
+// change waits until a change of the CA's or the key centre's comes to a state:
+// change ca|km ID STATE.
+func change(ts *testscript.TestScript, _ bool, args []string) {
+	comesTo(ts, args[2], "as", args[0]+"-super", "--dir", ts.MkAbs("D"), "--json", args[0], "change", args[1])
+}
+
+func comesTo(ts *testscript.TestScript, want string, show ...string) {
 	deadline := time.Now().Add(15 * time.Second)
 	for {
-		out, err := exec.Command(binary, "as", "ra-clerk", "--dir", ts.MkAbs("D"), "--json", "ra", "show", args[0]).Output()
+		out, err := exec.Command(binary, show...).Output()
 		var v struct {
 			State string `json:"state"`
 		}
-		if err == nil && json.Unmarshal(out, &v) == nil && v.State == args[1] {
+		if err == nil && json.Unmarshal(out, &v) == nil && v.State == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s stands at %q: %v", args[0], v.State, err)
+			ts.Fatalf("%s stands at %q: %v", show[len(show)-1], v.State, err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -107,15 +107,15 @@ type Console struct {
 	Title  string
 	Mark   string
 	Core   Remote
-	Nav    []page.Link
-	Files  fs.FS // templates of the system's own pages
+	Nav    []page.Link // of the system's own pages
+	Files  fs.FS       // templates of the system's own pages
 	Pages  map[string]Own
 	Audits []string // roles that read the trail
 }
 
 // Handler builds the pages.
 func (c Console) Handler() (http.Handler, error) {
-	nav := append([]page.Link{}, c.Nav...)
+	nav := append([]page.Link{{Path: "/", Title: "运行总览", Icon: "home"}}, c.Nav...)
 	nav = append(nav, page.Link{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"}, page.Link{Path: "/people", Title: "人员", Icon: "people"},
 		page.Link{Path: "/audit", Title: "审计", Icon: "eye", Roles: c.Audits})
 	pages := &page.Console{Title: c.Title, Mark: c.Mark, Nav: nav, Who: c.who, Problem: problem}
@@ -131,9 +131,11 @@ func (c Console) Handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("/api/", api)
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		mux.Handle(method+" /api/", api)
+	}
 	all := map[string]Own{
-		"GET /changes": {"changes", changes}, "GET /changes/{id}": {"change", change}, "GET /propose": {"propose", propose},
+		"GET /{$}": {"overview", overview}, "GET /changes": {"changes", changes}, "GET /changes/{id}": {"change", change}, "GET /propose": {"propose", propose},
 		"GET /people": {"people", people}, "GET /audit": {"audit", audits}, "GET /": {"refused", nowhere},
 	}
 	for path, own := range c.Pages {
@@ -168,7 +170,7 @@ const pageSize = 50
 
 func changes(r *http.Request, m Remote) (string, any, error) {
 	var d struct {
-		proposals.Page
+		proposals.ChangePage
 		Offers []proposals.MatterLine
 	}
 	q := url.Values{"limit": {strconv.Itoa(pageSize)}}
@@ -177,12 +179,12 @@ func changes(r *http.Request, m Remote) (string, any, error) {
 			q.Set(k, v)
 		}
 	}
-	err := errors.Join(m.Get(r, "/api/v1/proposals?"+q.Encode(), &d.Page), m.Get(r, "/api/v1/matters", &d.Offers))
+	err := errors.Join(m.Get(r, "/api/v1/proposals?"+q.Encode(), &d.ChangePage), m.Get(r, "/api/v1/matters", &d.Offers))
 	return "变更", d, err
 }
 
 func change(r *http.Request, m Remote) (string, any, error) {
-	var v proposals.View
+	var v proposals.ChangeView
 	err := m.Get(r, "/api/v1/proposals/"+url.PathEscape(r.PathValue("id")), &v)
 	return "变更 " + v.ID, v, err
 }
@@ -271,3 +273,18 @@ func audits(r *http.Request, m Remote) (string, any, error) {
 	return "审计", d, nil
 }
 
+// overview is how the system stands and what waits for a second person.
+func overview(r *http.Request, m Remote) (string, any, error) {
+	var d struct {
+		Checks   []api.Check
+		Bad      int
+		Proposed proposals.ChangePage
+	}
+	err := errors.Join(m.Get(r, "/api/v1/overview", &d.Checks), m.Get(r, "/api/v1/proposals?state=proposed&limit=20", &d.Proposed))
+	for _, c := range d.Checks {
+		if c.State != "good" {
+			d.Bad++
+		}
+	}
+	return "运行总览", d, err
+}

@@ -33,8 +33,8 @@ type MatterLine struct {
 	Current map[string]string `json:"current,omitempty"`
 }
 
-// Line is a proposal in a list.
-type Line struct {
+// ChangeLine is a proposal in a list.
+type ChangeLine struct {
 	ID         string    `json:"id"`
 	Matter     string    `json:"matter"`
 	MatterName string    `json:"matter_title"`
@@ -46,19 +46,19 @@ type Line struct {
 	Updated    time.Time `json:"updated"`
 }
 
-// View is a proposal whole.
-type View struct {
-	Line
+// ChangeView is a proposal whole.
+type ChangeView struct {
+	ChangeLine
 	Content json.RawMessage `json:"content"`
 	Lines   []proposal.Line `json:"lines"`
-	Events  []Event         `json:"events"`
+	Events  []ChangeEvent   `json:"events"`
 	May     []string        `json:"may"`
 	Trouble *refusal.Report `json:"trouble,omitempty"`
 	Result  []byte          `json:"result,omitempty"`
 }
 
-// Event is one step of a proposal's history.
-type Event struct {
+// ChangeEvent is one step of a proposal's history.
+type ChangeEvent struct {
 	At        time.Time `json:"at"`
 	Who       string    `json:"who"`
 	Name      string    `json:"name"`
@@ -82,16 +82,16 @@ type PersonLine struct {
 	Ended     *time.Time `json:"ended,omitempty"`
 }
 
-func (a *API) line(r proposal.Record) Line {
-	l := Line{ID: r.ID, Matter: r.Kind, MatterName: r.Kind, State: string(r.State), StateTitle: string(r.State), Title: r.Title, By: string(r.CreatedBy), At: r.CreatedAt, Updated: r.UpdatedAt}
+func (a *API) line(r proposal.Record) ChangeLine {
+	l := ChangeLine{ID: r.ID, Matter: r.Kind, MatterName: r.Kind, State: string(r.State), StateTitle: string(r.State), Title: r.Title, By: string(r.CreatedBy), At: r.CreatedAt, Updated: r.UpdatedAt}
 	if m, err := a.Desk.Matter(r.Kind); err == nil {
 		l.MatterName, l.StateTitle = m.Title, m.Kind().StateTitle(r.State)
 	}
 	return l
 }
 
-func (a *API) view(ctx context.Context, r proposal.Record, who access.Person) View {
-	v := View{Line: a.line(r), Content: r.Content, Lines: []proposal.Line{}, Events: []Event{}, May: []string{}, Trouble: r.Trouble, Result: r.Result}
+func (a *API) view(ctx context.Context, r proposal.Record, who access.Person) ChangeView {
+	v := ChangeView{ChangeLine: a.line(r), Content: r.Content, Lines: []proposal.Line{}, Events: []ChangeEvent{}, May: []string{}, Trouble: r.Trouble, Result: r.Result}
 	m, err := a.Desk.Matter(r.Kind)
 	if err != nil {
 		return v
@@ -100,7 +100,7 @@ func (a *API) view(ctx context.Context, r proposal.Record, who access.Person) Vi
 		v.Lines = shown.Lines
 	}
 	for _, e := range r.Events {
-		v.Events = append(v.Events, Event{e.At, string(e.Who), e.Name, string(e.Did), m.Kind().ActTitle(e.Did), e.Note, string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
+		v.Events = append(v.Events, ChangeEvent{e.At, string(e.Who), e.Name, string(e.Did), m.Kind().ActTitle(e.Did), e.Note, string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
 	for _, act := range a.Desk.May(r, who) {
 		v.May = append(v.May, string(act))
@@ -117,20 +117,20 @@ func (a *API) Mount(s *api.Site) {
 
 func (a *API) acts(s *api.Site) {
 	type orderIn struct{ Body proposal.Order }
-	type prepared struct {
+	type changePrepared struct {
 		api.Prepared
 		Lines []proposal.Line `json:"lines"`
 	}
 	api.Handle(s, api.Op{ID: "proposal-prepare", Method: http.MethodPost, Path: "/api/v1/proposals/prepare", Summary: "变更的声明（待签名）"},
-		func(ctx context.Context, in *orderIn) (*api.Body[prepared], error) {
+		func(ctx context.Context, in *orderIn) (*api.Body[changePrepared], error) {
 			who := api.Person(ctx)
 			p, err := a.Desk.Plan(ctx, in.Body, who)
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, who, in.Body, api.Source(ctx), err)
 			}
-			out := prepared{api.PreparedOf(a.Desk.Statement(p, who)), p.Shown.Lines}
+			out := changePrepared{api.PreparedOf(a.Desk.Statement(p, who)), p.Shown.Lines}
 			out.ID = p.Order.ID
-			return &api.Body[prepared]{Body: out}, nil
+			return &api.Body[changePrepared]{Body: out}, nil
 		})
 	type actIn struct {
 		Body struct {
@@ -139,7 +139,7 @@ func (a *API) acts(s *api.Site) {
 		}
 	}
 	api.Handle(s, api.Op{ID: "proposal-act", Method: http.MethodPost, Path: "/api/v1/proposals", Summary: "提议、批准或撤回变更（附签名）"},
-		func(ctx context.Context, in *actIn) (*api.Body[Line], error) {
+		func(ctx context.Context, in *actIn) (*api.Body[ChangeLine], error) {
 			who := api.Person(ctx)
 			p, err := a.Desk.Plan(ctx, in.Body.Order, who)
 			var r proposal.Record
@@ -149,14 +149,14 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, who, in.Body.Order, api.Source(ctx), err)
 			}
-			return &api.Body[Line]{Body: a.line(r)}, nil
+			return &api.Body[ChangeLine]{Body: a.line(r)}, nil
 		})
 }
 
-// Page is one page of proposals; Next is what to pass as after.
-type Page struct {
-	Proposals []Line `json:"proposals"`
-	Next      string `json:"next,omitempty"`
+// ChangePage is one page of proposals; Next is what to pass as after.
+type ChangePage struct {
+	Proposals []ChangeLine `json:"proposals"`
+	Next      string       `json:"next,omitempty"`
 }
 
 func (a *API) lists(s *api.Site) {
@@ -185,13 +185,13 @@ func (a *API) lists(s *api.Site) {
 		Limit  int    `query:"limit" maximum:"200"`
 	}
 	api.Handle(s, api.Op{ID: "proposals", Method: http.MethodGet, Path: "/api/v1/proposals", Summary: "变更清单"},
-		func(ctx context.Context, in *find) (*api.Body[Page], error) {
+		func(ctx context.Context, in *find) (*api.Body[ChangePage], error) {
 			want := in.Limit
 			if want <= 0 || want > 199 {
 				want = 50
 			}
 			list, err := a.Desk.Find(ctx, proposal.Query{State: casework.State(in.State), Matter: in.Matter, After: in.After, Limit: want + 1})
-			p := Page{Proposals: []Line{}}
+			p := ChangePage{Proposals: []ChangeLine{}}
 			for i, r := range list {
 				if i == want {
 					p.Next = list[i-1].ID
@@ -199,18 +199,18 @@ func (a *API) lists(s *api.Site) {
 				}
 				p.Proposals = append(p.Proposals, a.line(r))
 			}
-			return &api.Body[Page]{Body: p}, err
+			return &api.Body[ChangePage]{Body: p}, err
 		})
 	type idIn struct {
 		ID string `path:"id"`
 	}
 	api.Handle(s, api.Op{ID: "proposal", Method: http.MethodGet, Path: "/api/v1/proposals/{id}", Summary: "变更详情"},
-		func(ctx context.Context, in *idIn) (*api.Body[View], error) {
+		func(ctx context.Context, in *idIn) (*api.Body[ChangeView], error) {
 			r, err := a.Desk.Get(ctx, in.ID)
 			if err != nil {
 				return nil, err
 			}
-			return &api.Body[View]{Body: a.view(ctx, r, api.Person(ctx))}, nil
+			return &api.Body[ChangeView]{Body: a.view(ctx, r, api.Person(ctx))}, nil
 		})
 }
 

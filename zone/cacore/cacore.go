@@ -15,13 +15,13 @@ import (
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
-	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
 	"github.com/hufu-pki/hufu/wire/tiles"
@@ -49,7 +49,7 @@ type Config struct {
 	Database string
 	Device   hsm.Device
 	Addr     string // of the link from registration systems
-	Console  string // of the management interface
+	Console  string // of the management interface, which only the console reaches
 	Public   string // base URL in certificates
 	Cert     *cert.Certificate
 	Root     *cert.Certificate
@@ -69,6 +69,9 @@ func Origin(caCert *cert.Certificate) string {
 func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.Store, error) {
 	store, err := castore.Open(ctx, db)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := proposal.Migrate(ctx, db); err != nil {
 		return nil, nil, err
 	}
 	key, err := c.Device.Signer(KeyCA)
@@ -135,11 +138,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("CA 核心区", c.Addr, s); err != nil {
 		return err
 	}
-	site := (&api.Site{
-		Title: "虎符 CA 管理接口", Desk: access.Desk{Site: "证书认证系统", People: &access.People{DB: db}, Now: c.Now},
-		Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Now: c.Now}, Files: files, Now: c.Now,
-	}).Start()
-	return g.Serve("CA 管理接口", c.Console, site.Mux)
+	return manage(g, c, db, is, store, files)
 }
 
 // turnedAway writes calls refused at the door to the audit trail.

@@ -4,16 +4,18 @@ package kmcore
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
-	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/pki/km"
 	"github.com/hufu-pki/hufu/pki/km/kmstore"
-	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/escrow"
 	"github.com/hufu-pki/hufu/zone/plant"
 )
@@ -31,9 +33,11 @@ type Config struct {
 	Dir       string // of audit files
 	Database  string
 	Device    hsm.Device
-	Addr      string // of the escrow service
-	Console   string // of the management interface
-	Cert      []byte // DER, of the KM's identity
+	Addr      string            // of the escrow service
+	Console   string            // of the management interface
+	Cert      []byte            // DER, of the KM's identity
+	Staff     *cert.Certificate // of the centre's own CA
+	Place     profile.Place     // where its certificates say status is found
 	CAs       [][]byte
 	Low, High int // watermarks of the pool
 	Now       func() time.Time
@@ -59,7 +63,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	if err := access.Migrate(g.Context(), db); err != nil {
+	if err := errors.Join(access.Migrate(g.Context(), db), proposal.Migrate(g.Context(), db)); err != nil {
 		return err
 	}
 	auditKey, err := c.Device.Signer(KeyAudit)
@@ -77,15 +81,5 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("密钥管理核心区", c.Addr, mux); err != nil {
 		return err
 	}
-	site := (&api.Site{
-		Title: "虎符密钥管理接口", Desk: access.Desk{Site: "密钥管理系统", People: &access.People{DB: db}, Now: c.Now},
-		Trail: &audit.Trail{DB: db, Auditor: access.KMAuditor, Now: c.Now}, Files: files, Now: c.Now,
-	}).Start()
-	type status struct{ Body km.Status }
-	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
-		func(ctx context.Context, _ *struct{}) (*status, error) {
-			s, err := vault.Status(ctx)
-			return &status{s}, err
-		})
-	return g.Serve("密钥管理接口", c.Console, site.Mux)
+	return manage(g, c, db, vault, store, files)
 }

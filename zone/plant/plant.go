@@ -21,7 +21,9 @@ import (
 
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/web/api"
 )
 
 // Group runs the parts of a zone and ends them together: the first that fails
@@ -159,4 +161,13 @@ func Zip(dir string) ([]byte, error) {
 	})
 	err = errors.Join(err, z.Close()) // the directory of the archive is written here
 	return b.Bytes(), err
+}
+
+// DeviceCheck is the overview's line about a cryptographic device.
+func DeviceCheck(d hsm.Device) api.Check {
+	c := api.Check{Name: "密码设备", Value: d.Name(), State: "good"}
+	if !d.Production() {
+		c.State, c.Advice = "warn", "只供评估；生产须使用经检测认证的密码机（GM/T 0034 §5.3.2）"
+	}
+	return c
 }

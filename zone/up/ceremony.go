@@ -44,11 +44,13 @@ var staff = []struct {
 	role     access.Role
 }{
 	{"ra-clerk", "录入员甲", access.RAClerk}, {"ra-clerk2", "录入员乙", access.RAClerk}, {"ra-reviewer", "审核员", access.RAReviewer},
-	{"ra-producer", "制证员", access.RAProducer}, {"ra-admin", "注册业务管理员", access.RAAdmin}, {"ra-auditor", "注册审计员", access.RAAuditor},
+	{"ra-producer", "制证员", access.RAProducer}, {"ra-super", "注册超级管理员", access.RASuper}, {"ra-audit-admin", "注册审计管理员", access.RAAuditAdmin}, {"ra-admin", "注册业务管理员", access.RAAdmin}, {"ra-auditor", "注册审计员", access.RAAuditor},
 	{"ca-super", "超级管理员", access.CASuper}, {"ca-audit-admin", "审计管理员", access.CAAuditAdmin}, {"ca-admin", "业务管理员", access.CAAdmin},
 	{"ca-operator", "业务操作员甲", access.CAOperator}, {"ca-operator2", "业务操作员乙", access.CAOperator}, {"ca-auditor", "审计员", access.CAAuditor},
 	{"km-super", "密钥管理超级管理员", access.KMSuper}, {"km-audit-admin", "密钥管理审计管理员", access.KMAuditAdmin}, {"km-admin", "密钥管理业务管理员", access.KMAdmin},
 	{"km-operator", "密钥管理业务操作员", access.KMOperator}, {"km-auditor", "密钥管理审计员", access.KMAuditor},
+	{"km-forensic1", "司法取证员甲", access.KMForensic}, {"km-forensic2", "司法取证员乙", access.KMForensic}, {"km-forensic3", "司法取证员丙", access.KMForensic},
+	{"km-forensic4", "司法取证员丁", access.KMForensic}, {"km-forensic5", "司法取证员戊", access.KMForensic},
 }
 
 // ceremony is the bootstrap in progress.

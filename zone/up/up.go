@@ -24,11 +24,14 @@ import (
 
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/hsm/soft"
+	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/caescrow"
 	"github.com/hufu-pki/hufu/wire/escrow"
+	"github.com/hufu-pki/hufu/zone/caconsole"
 	"github.com/hufu-pki/hufu/zone/cacore"
 	"github.com/hufu-pki/hufu/zone/caservice"
 	"github.com/hufu-pki/hufu/zone/desk"
+	"github.com/hufu-pki/hufu/zone/kmconsole"
 	"github.com/hufu-pki/hufu/zone/kmcore"
 )
 
@@ -54,6 +57,8 @@ const (
 	portCACore
 	portKMCore
 	portKMConsole
+	portCAManage
+	portKMManage
 )
 
 func (c Config) at(offset int) string {
@@ -222,7 +227,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	}
 	km := func(ctx context.Context, ready func()) error {
 		return kmcore.Run(ctx, kmcore.Config{
-			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.at(portKMConsole),
+			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: ca.Place(w.PublicURL, 0),
 			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
 		}, ready)
 	}
@@ -234,7 +239,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			return nil
 		}
 		return cacore.Run(ctx, cacore.Config{
-			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.at(portCAConsole),
+			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
 			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client,
 		}, ready)
@@ -247,7 +252,14 @@ func (c Config) zones(w World) ([]zone, error) {
 			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
 		}, ready)
 	}
-	return []zone{km, core, service}, nil
+	inner := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+	caDesk := func(ctx context.Context, ready func()) error {
+		return caconsole.Run(ctx, caconsole.Config{Addr: c.at(portCAConsole), Mark: mark, Core: "http://" + c.loopback(portCAManage), HTTP: inner}, ready)
+	}
+	kmDesk := func(ctx context.Context, ready func()) error {
+		return kmconsole.Run(ctx, kmconsole.Config{Addr: c.at(portKMConsole), Mark: mark, Core: "http://" + c.loopback(portKMManage), HTTP: inner}, ready)
+	}
+	return []zone{km, core, service, caDesk, kmDesk}, nil
 }
 
 // device opens a zone's key store under the passphrase in the secrets folder.
@@ -301,9 +313,9 @@ func (c Config) announce() error {
 	}
 	fmt.Fprintf(c.Out, `虎符已就绪（软件密钥，仅供评估；数据目录 %s）
 
-  注册系统控制台   %s    ra-clerk ra-clerk2 ra-reviewer ra-producer ra-admin ra-auditor
-  CA 管理接口      %s    ca-super ca-audit-admin ca-admin ca-operator ca-operator2 ca-auditor
-  密钥管理接口     %s    km-super km-audit-admin km-admin km-operator km-auditor
+  注册系统控制台   %s    ra-clerk ra-clerk2 ra-reviewer ra-producer ra-super ra-audit-admin ra-admin ra-auditor
+  CA 管理控制台    %s    ca-super ca-audit-admin ca-admin ca-operator ca-operator2 ca-auditor
+  密钥管理控制台   %s    km-super km-audit-admin km-admin km-operator km-auditor km-forensic1…5
   状态查询 OCSP    %s
   撤销列表 CRL     %s
   目录 LDAP        %s

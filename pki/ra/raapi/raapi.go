@@ -100,7 +100,7 @@ func View(r ra.Record, who access.Person) (CaseView, error) {
 }
 
 // Staff are the roles that may look at cases.
-var Staff = []access.Role{access.RAClerk, access.RAReviewer, access.RAProducer, access.RAAdmin, access.RAAuditor}
+var Staff = []access.Role{access.RAClerk, access.RAReviewer, access.RAProducer, access.RASuper, access.RAAuditAdmin, access.RAAdmin, access.RAAuditor}
 
 // Reader checks that somebody may look at cases.
 func (a *API) Reader(ctx context.Context, who access.Person, act, source string) (access.Person, error) {

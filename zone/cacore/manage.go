@@ -1,0 +1,107 @@
+package cacore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/staff"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/ca/castore"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/proposals"
+	"github.com/hufu-pki/hufu/zone/plant"
+)
+
+// manage starts the management interface: people, changes, audit, overview.
+func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+	people, ok := is.Desk.People.(*access.People)
+	if !ok {
+		return fmt.Errorf("register of people is a %T", is.Desk.People)
+	}
+	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
+	keeper := &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}
+	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.CA)}
+	g.Go(changes.Run)
+	site := (&api.Site{
+		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
+	}).Start()
+	(&proposals.API{Desk: changes, People: people}).Mount(site)
+	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, is, store, people) })
+	return g.Serve("CA 管理接口", c.Console, site.Mux)
+}
+
+// certify issues certificates of the institution's people.
+func certify(is *ca.Issuer) func(ctx context.Context, request string, role access.Role, name string, point []byte) ([]byte, error) {
+	return func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
+		org, err := dn.Parse(is.Cert.Subject)
+		if err != nil {
+			return nil, err
+		}
+		return is.IssueInternal(ctx, request, "staff", dn.Name{C: "CN", O: org.O, CN: name}, point)
+	}
+}
+
+// affiliationChanged and the like are finer than what the register knows: a
+// person's certificate ends because they no longer hold the post.
+const privilegeWithdrawn = 9 // RFC 5280 §5.3.1
+
+func end(is *ca.Issuer) func(ctx context.Context, request, verb string, der []byte) error {
+	return func(ctx context.Context, request, verb string, der []byte) error {
+		if verb != staff.Revoke {
+			return nil // the register itself stops and restores a person's rights
+		}
+		c, err := cert.Parse(der)
+		if err != nil {
+			return err
+		}
+		return is.EndInternal(ctx, request, c.Serial.Bytes(), privilegeWithdrawn)
+	}
+}
+
+// soon is how long before an end somebody should know.
+const soon = 60 * 24 * time.Hour
+
+// checks is the operator's overview of the CA.
+func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store, people *access.People) ([]api.Check, error) {
+	now := c.Now()
+	list := []api.Check{
+		api.Expiry("运营 CA 证书", c.Cert.NotAfter, now, 365*24*time.Hour, "请安排 CA 密钥更新（GM/T 0034 §8.2.4.3）"),
+		api.Expiry("根 CA 证书", c.Root.NotAfter, now, 365*24*time.Hour, "请安排根密钥更新"),
+	}
+	lists, err := store.Lists(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if full, ok := lists["full"]; ok && full.DER != nil {
+		list = append(list, api.Expiry(fmt.Sprintf("全量 CRL 第 %d 号", full.Number), full.NextUpdate, now, 24*time.Hour, "列表未按时签发：请检查核心区日志与密码设备"))
+	} else {
+		list = append(list, api.Check{Name: "全量 CRL", Value: "尚未签发", State: "bad", Advice: "请检查核心区日志与密码设备"})
+	}
+	unsent, err := store.Unsent(ctx, 1000)
+	if err != nil {
+		return nil, err
+	}
+	queue := api.Check{Name: "待通知密钥管理系统", Value: fmt.Sprintf("%d 件", len(unsent)), State: "good"}
+	if len(unsent) > 0 {
+		queue.State, queue.Advice = "warn", "密钥管理系统没有应答：撤销已生效，密钥归档会自动补办"
+	}
+	all, err := people.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, queue, api.Disk(c.Dir), plant.DeviceCheck(c.Device),
+		api.Check{Name: "时钟", Value: now.UTC().Format(time.RFC3339), State: "good"})
+	for _, p := range all {
+		if p.Ended.IsZero() && p.NotAfter.Sub(now) < soon {
+			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))
+		}
+	}
+	return list, nil
+}
