@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/format/crl"
 	"github.com/hufu-pki/hufu/pki/ca"
 )
@@ -19,6 +20,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"a request goes from opened to recorded once":         once,
 		"a single certificate is intended as it is opened":    single,
 		"serials and keys are used once":                      usedOnce,
+		"a request on record is not opened again":             openedOnce,
 		"half of a batch is never kept":                       wholly,
 		"a certificate is found by its serial":                found,
 		"a revocation is done once":                           revokedOnce,
@@ -174,6 +176,24 @@ func usedOnce(t *testing.T, s ca.Store) {
 	}
 	if err := s.Open(ctx, []ca.Job{Job(5)}, nil, at); err != nil {
 		t.Errorf("the key of a refused batch is not free: %v", err)
+	}
+}
+
+// Two callers may ask for one request at once. The later one must not hear that
+// its key is taken: it is taken by itself.
+func openedOnce(t *testing.T, s ca.Store) {
+	j := Issue(t, s, 3)
+	again := j
+	again.Serials = Job(9).Serials
+	if err := s.Open(t.Context(), []ca.Job{again}, nil, at); err == nil || refusal.Of(err) != nil {
+		t.Errorf("the same request: %v", err)
+	}
+	again.KeyHash = Job(9).KeyHash
+	if err := s.Open(t.Context(), []ca.Job{again}, nil, at); err == nil || refusal.Of(err) != nil {
+		t.Errorf("its number with another key: %v", err)
+	}
+	if k := have(t, s, j.ID)[j.ID]; !bytes.Equal(k.Serials.Sign, j.Serials.Sign) {
+		t.Error("other serials were reserved")
 	}
 }
 
