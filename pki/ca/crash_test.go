@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/catest"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -44,7 +45,7 @@ func (p *place) persist(t *testing.T, requests []enroll.Request) []ca.Result {
 		}
 		whole := err == nil
 		for _, r := range results {
-			whole = whole && !errors.Is(r.Err, catest.ErrCrash)
+			whole = whole && (r.Err == nil || refusal.Of(r.Err) != nil)
 		}
 		if whole {
 			return results
@@ -162,6 +163,21 @@ func TestTheKeyCentreFailsOneAndNotTheOthers(t *testing.T) {
 	again, err := p.Issue(t.Context(), requests)
 	if err != nil || again[0].Err != nil || again[1].Err != nil || !bytes.Equal(again[2].Reply.Sign, results[2].Reply.Sign) {
 		t.Errorf("once it is well again: %v %+v", err, again)
+	}
+	p.key.check(t)
+}
+
+// A key centre out of reach holds up the requests that need it, and only those.
+func TestAKeyCentreOutOfReachHoldsUpOnlyPairs(t *testing.T) {
+	p := newPlace(t)
+	requests := []enroll.Request{p.fresh(t, "A1"), p.request(t, device(t, "A2", newKey(t)), "clerk", "reviewer")}
+	p.keys.at = 2 // writing the message is the first call
+	results, err := p.Issue(t.Context(), requests)
+	if err != nil || results[0].Err == nil || refusal.Of(results[0].Err) != nil || results[1].Err != nil || results[1].Reply.Sign == nil {
+		t.Fatalf("%v %+v", err, results)
+	}
+	if again, err := p.Issue(t.Context(), requests); err != nil || again[0].Err != nil || !bytes.Equal(again[1].Reply.Sign, results[1].Reply.Sign) {
+		t.Errorf("once it answers: %v %+v", err, again)
 	}
 	p.key.check(t)
 }
