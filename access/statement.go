@@ -141,9 +141,15 @@ func path(leaves [][]byte, i int) [][]byte {
 	return append(path(leaves[k:], i-k), root(leaves[:k]))
 }
 
+// Bounds of a proof, for it comes from outside: no statement covers more.
+const (
+	countMax = 1 << 30
+	pathMax  = 30
+)
+
 // Covers reports whether root is the digest of a statement covering the item.
 func (p Proof) Covers(root []byte, it Item) bool {
-	if p.Index < 0 || p.Index >= p.Count || len(p.Path) > 32 {
+	if p.Index < 0 || p.Index >= p.Count || p.Count > countMax || len(p.Path) > pathMax {
 		return false
 	}
 	got, ok := climb(it.leaf(), p.Index, p.Count, p.Path)

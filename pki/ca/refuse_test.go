@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -270,4 +271,28 @@ func TestOneSignatureCoversABatch(t *testing.T) {
 		}
 	}
 	p.key.check(t)
+}
+
+// A hostile registration system may write any number into a proof; the core
+// must answer it at once.
+func TestAHostileProofIsRefusedAtOnce(t *testing.T) {
+	for _, count := range []int{0, -1, 2, 1<<62 + 1, 1<<63 - 1} {
+		p := newPlace(t)
+		r := p.fresh(t, "A1")
+		for i := range r.Evidence {
+			r.Evidence[i].Proof = access.Proof{Count: count, Path: [][]byte{make([]byte, 32)}}
+			r.Evidence[i].Signed.Count = count
+		}
+		done := make(chan error, 1)
+		go func() {
+			results, err := p.Issue(t.Context(), []enroll.Request{r})
+			done <- errors.Join(err, results[0].Err)
+		}()
+		select {
+		case err := <-done:
+			refused(t, err, ca.NoEvidence, "evidence")
+		case <-time.After(10 * time.Second):
+			t.Fatalf("a count of %d is never answered", count)
+		}
+	}
 }
