@@ -146,7 +146,6 @@ type centre struct {
 	calls   int
 	given   map[string]ca.KeyAnswer // by serial
 	retired [][]byte
-	told    chan struct{} // a message that retires keys has come
 }
 
 type letter struct {
@@ -194,9 +193,6 @@ func (c *centre) Send(_ context.Context, message []byte) (answers []ca.KeyAnswer
 		c.retired = append(c.retired, l.Retire...)
 		return nil
 	})
-	if c.told != nil {
-		c.told <- struct{}{}
-	}
 	return answers, err
 }
 
