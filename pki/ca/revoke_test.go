@@ -242,6 +242,35 @@ func TestListsAreRenewedEveryDay(t *testing.T) {
 	p.published(t, nil)
 }
 
+// The root alone signs the list of revoked CA certificates: interrupted, it is
+// finished by the root, and the operating key leaves it alone.
+func TestAnInterruptedARLWaitsForTheRoot(t *testing.T) {
+	p := newPlace(t)
+	key := newKey(t)
+	root := &ca.Issuer{Key: &signer{Signer: key, store: p.memory}, Cert: selfSigned(t, "根 CA", key, start, start.AddDate(9, 0, 0)), Now: p.Now}
+	p.Store = &catest.Failing{Store: p.memory, At: 3} // Lists, IntendList, then RecordList
+	root.Store = p.Store
+	if err := p.SignARL(t.Context(), root, "http://ca.test/arl.crl"); !errors.Is(err, catest.ErrCrash) {
+		t.Fatal(err)
+	}
+	intended := p.memory.History()
+	if err := (&ca.Publisher{Issuer: p.Issuer}).Start().Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if contains(p.key.messages, intended[0].TBS) {
+		t.Error("the operating key signed the root's list")
+	}
+	p.now = p.now.Add(time.Hour)
+	if err := p.SignARL(t.Context(), root, "http://ca.test/arl.crl"); err != nil {
+		t.Fatal(err)
+	}
+	l := p.memory.History()[0]
+	got, err := crl.Parse(l.DER)
+	if err != nil || len(intended) != 1 || !bytes.Equal(got.RawTBS, intended[0].TBS) || alg.Verify(root.Cert.PublicKey(), got.RawTBS, got.Signature) != nil {
+		t.Errorf("%+v %v", l, err)
+	}
+}
+
 // The clock of this test is its own: an hour passes at once.
 func TestThePublisherTriesUntilItSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
