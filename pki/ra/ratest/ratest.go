@@ -365,9 +365,9 @@ func queries(d *Desk) {
 		{"nothing asked", ra.Query{}, "4321"}, {"limit", ra.Query{Limit: 2}, "43"}, {"kind", ra.Query{Kind: ra.RevokeKind.Name}, ""},
 		{"state", ra.Query{State: ra.Submitted}, "2"}, {"clerk", ra.Query{By: "clerk2"}, "4"}, {"clerk and state", ra.Query{By: "clerk2", State: ra.Submitted}, ""},
 		{"identity", ra.Query{Blind: alg.Digest([]byte{1})}, "31"}, {"unknown identity", ra.Query{Blind: []byte("?")}, ""},
-		{"part of a name", ra.Query{Text: "𠮷"}, "2"}, {"part of a name, blanks around", ra.Query{Text: " 䶮 "}, "1"},
+		{"part of a name", ra.Query{Text: "𠮷"}, "2"}, {"part of a name, blanks around", ra.Query{Text: " 䶮 "}, "1"}, {"letters of either case", ra.Query{Text: "zHANG"}, "1"},
 		{"a percent sign is no wildcard", ra.Query{Text: "%"}, "1"}, {"nor is an underscore", ra.Query{Text: "_"}, "1"}, {"nor a backslash an escape", ra.Query{Text: `\`}, "3"},
-		{"serial", ra.Query{Text: "41ab"}, "3"}, {"the pair's serial", ra.Query{Text: "42CD"}, "3"},
+		{"part of a number, letters of either case", ra.Query{Text: "a20261124-0002"}, "2"}, {"serial", ra.Query{Text: "41ab"}, "3"}, {"the pair's serial", ra.Query{Text: "42CD"}, "3"},
 		{"part of a serial", ra.Query{Text: "42C"}, ""}, {"batch", ra.Query{Text: "B1"}, "4"}, {"a quote", ra.Query{Text: `' OR 1=1 --`}, ""},
 	} {
 		found, err := d.Find(d.t.Context(), c.q)
