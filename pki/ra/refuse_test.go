@@ -315,6 +315,26 @@ func TestAStalePageChangesNothing(t *testing.T) {
 	p.must("reviewer2", order)
 }
 
+// The clerk's other tab corrected the draft after this one was drawn: what was
+// signed is not what is on record.
+func TestADraftCorrectedMeanwhileIsNotSubmitted(t *testing.T) {
+	p := newPlace(t)
+	rec := p.draft("张三")
+	page, err := p.Plan(t.Context(), ra.Order{Act: "ra.submit", IDs: []string{rec.ID}}, p.Who["clerk"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := form(t, "李四")
+	f.ID = rec.ID
+	if _, err := p.Draft(t.Context(), f, p.Who["clerk"], ""); err != nil {
+		t.Fatal(err)
+	}
+	p.same(t, func() {
+		_, err := p.Do(t.Context(), page, p.Claim(t, "clerk", p.Statement(page, p.Who["clerk"])), "")
+		refused(t, err, casework.Stale, "id")
+	})
+}
+
 // A statement is good once, for its act, for five minutes, while its signer's
 // certificate is.
 func TestAStatementIsGoodOnce(t *testing.T) {

@@ -216,11 +216,15 @@ func refused(d *Desk) {
 func corrected(d *Desk) {
 	d.draft(Sample(1), Sample(2))
 	better := Sample(1)
+	cmd, stale := d.Move("clerk", ra.Submit, Sample(1))
 	better.Content, better.Title, better.KeyHash, better.Identity.Blind = []byte(`{"better":1}`), "李四", Sample(9).KeyHash, []byte("blind")
 	d.draft(better)
 	got := d.get(better.ID)
 	if string(got.Content) != `{"better":1}` || got.Title != "李四" || !bytes.Equal(got.KeyHash, better.KeyHash) || string(got.Identity.Blind) != "blind" {
 		d.t.Errorf("%+v", got)
+	}
+	if err := d.Save(d.t.Context(), cmd, []ra.Save{stale}, nil); !errors.Is(err, casework.Stale) {
+		d.t.Errorf("what was signed is not what is on record: %v", err)
 	}
 	other := Sample(2)
 	other.CreatedBy, other.Title = "clerk2", "王五"
