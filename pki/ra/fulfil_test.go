@@ -144,6 +144,26 @@ func TestTwoRevocationsOfOneCertificateBothEnd(t *testing.T) {
 	}
 }
 
+// unissuing is a CA that cannot issue.
+type unissuing struct{ ra.CA }
+
+func (unissuing) Issue(context.Context, []enroll.Request) ([]ra.Answer, error) {
+	return nil, ratest.ErrCrash
+}
+
+// Whatever holds up issuing, revocations go on: they cannot wait.
+func TestRevocationsDoNotWaitForIssuing(t *testing.T) {
+	p := newPlace(t)
+	rec := p.issued("张三")
+	p.approved("李四")
+	r := p.revocation(rec)
+	p.CA = unissuing{p.ca}
+	if n, err := p.Fulfil(t.Context()); n != 1 || !errors.Is(err, ratest.ErrCrash) {
+		t.Errorf("%d cases moved: %v", n, err)
+	}
+	p.stands(r.ID, ra.Done)
+}
+
 // The clock of this test is its own: a minute passes at once.
 func TestTheWorkerTriesUntilTheCAAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
