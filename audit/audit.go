@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -128,9 +129,9 @@ func cut(s string) string {
 	if len(s) <= detailMax {
 		return s
 	}
-	for i := detailMax; ; i-- {
-		if s[i]&0xC0 != 0x80 { // never inside a character
-			return s[:i] + "…"
-		}
+	i := detailMax
+	for i > detailMax-utf8.UTFMax && !utf8.RuneStart(s[i]) { // never inside a character
+		i--
 	}
+	return s[:i] + "…"
 }

@@ -186,6 +186,7 @@ func TestALongDetailIsCut(t *testing.T) {
 	r := newRoom(t)
 	for _, detail := range []string{
 		strings.Repeat("a", 2000), strings.Repeat("a", 2001), strings.Repeat("长", 700), strings.Repeat("𠮷", 501), "a" + strings.Repeat("𠮷", 501),
+		strings.Repeat("\x80", 5000), // no character at all
 	} {
 		e := entry(0)
 		e.Detail = detail
