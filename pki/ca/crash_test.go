@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/hufu-pki/hufu/base/refusal"
@@ -178,6 +179,72 @@ func TestAKeyCentreOutOfReachHoldsUpOnlyPairs(t *testing.T) {
 	}
 	if again, err := p.Issue(t.Context(), requests); err != nil || again[0].Err != nil || !bytes.Equal(again[1].Reply.Sign, results[1].Reply.Sign) {
 		t.Errorf("once it answers: %v %+v", err, again)
+	}
+	p.key.check(t)
+}
+
+// tampered is a store whose drafts somebody has altered.
+type tampered struct{ ca.Store }
+
+func (s tampered) Jobs(ctx context.Context, ids []string) (map[string]ca.Job, error) {
+	jobs, err := s.Store.Jobs(ctx, ids)
+	if j, ok := jobs["A1"]; ok {
+		j.TBS.Sign = bytes.Replace(j.TBS.Sign, []byte("张三"), []byte("李四"), 1)
+		jobs["A1"] = j
+	}
+	return jobs, err
+}
+
+// What comes back from a database is checked like what goes in: an altered
+// draft is not signed, and its neighbours are not held up.
+func TestAnAlteredDraftIsNotSigned(t *testing.T) {
+	p := newPlace(t)
+	requests := []enroll.Request{p.fresh(t, "A1"), p.request(t, device(t, "A2", newKey(t)), "clerk", "reviewer")}
+	p.Store = &catest.Failing{Store: p.memory, At: 5} // Record: both are intended
+	if _, err := p.Issue(t.Context(), requests); !errors.Is(err, catest.ErrCrash) {
+		t.Fatal(err)
+	}
+	p.Store = tampered{p.memory}
+	results, err := p.Issue(t.Context(), requests)
+	if err != nil || results[0].Err == nil || refusal.Of(results[0].Err) != nil || results[1].Err != nil {
+		t.Fatalf("%v %+v", err, results)
+	}
+	p.Store = p.memory
+	if results, err = p.Issue(t.Context(), requests); err != nil || results[0].Err != nil {
+		t.Errorf("the draft on record: %v %v", err, results[0].Err)
+	}
+	p.key.check(t) // it signed what is on record, and so not the other
+}
+
+// Many callers ask for the same request at once; one certificate comes of it,
+// and all get that one.
+func TestManyCallersGetOneCertificate(t *testing.T) {
+	p := newPlace(t)
+	requests := []enroll.Request{p.fresh(t, "A1"), p.request(t, device(t, "A2", newKey(t)), "clerk", "reviewer")}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	answers := map[string]bool{}
+	for range 6 {
+		wg.Go(func() {
+			for range 20 { // a caller that lost a race hears a failure and asks again
+				results, err := p.Issue(t.Context(), requests)
+				if err != nil || results[0].Err != nil || results[1].Err != nil {
+					if err == nil {
+						t.Error(results[0].Err, results[1].Err)
+					}
+					continue
+				}
+				mu.Lock()
+				answers[fmt.Sprintf("%x %x", results[0].Reply, results[1].Reply)] = true
+				mu.Unlock()
+				return
+			}
+			t.Error("never answered")
+		})
+	}
+	wg.Wait()
+	if len(answers) != 1 || len(p.memory.Lines()) != 2 || len(p.keys.given) != 1 {
+		t.Errorf("%d answers, %d audit lines, %d keys given", len(answers), len(p.memory.Lines()), len(p.keys.given))
 	}
 	p.key.check(t)
 }
