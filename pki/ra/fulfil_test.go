@@ -33,13 +33,14 @@ func (p *place) fulfil(want int) {
 func TestACAOutOfReachIsAskedAgain(t *testing.T) {
 	p := newPlace(t)
 	rec := p.approved("张三")
-	p.ca.down = true
+	p.ca.down.Store(true)
 	p.same(t, func() {
 		if _, err := p.Fulfil(t.Context()); !errors.Is(err, ratest.ErrCrash) {
 			t.Error(err)
 		}
 	})
-	p.ca.down, p.ca.mute[rec.ID] = false, true // it answers, but not for this one
+	p.ca.down.Store(false)
+	p.ca.mute[rec.ID] = true // it answers, but not for this one
 	p.same(t, func() { p.fulfil(0) })
 	p.ca.mute[rec.ID] = false
 	p.fulfil(1)
@@ -171,12 +172,12 @@ func TestTheWorkerTriesUntilTheCAAnswers(t *testing.T) {
 		w := (&ra.Worker{Registrar: p.Registrar}).Start()
 		p.Wake = w.Wake
 		ctx, cancel := context.WithCancel(t.Context())
-		p.ca.down = true
+		p.ca.down.Store(true)
 		first := p.approved("张三")
 		go w.Run(ctx)
 		synctest.Wait()
 		p.stands(first.ID, ra.Approved)
-		p.ca.down = false
+		p.ca.down.Store(false)
 		time.Sleep(time.Minute)
 		p.stands(first.ID, ra.Issued)
 		second := p.approved("李四")

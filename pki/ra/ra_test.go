@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func (device) Wrap(master string, secret, bound []byte) (hsm.Wrapped, error) {
 // or passes over those it is told to, and fails once, at call at.
 type authority struct {
 	t     testing.TB
-	down  bool
+	down  atomic.Bool
 	at    int
 	after bool
 	deny  map[string]*refusal.Refusal
@@ -52,7 +53,7 @@ type authority struct {
 
 func (a *authority) call(do func() error) error {
 	a.calls++
-	if a.down || a.calls == a.at && !a.after {
+	if a.down.Load() || a.calls == a.at && !a.after {
 		return ratest.ErrCrash
 	}
 	err := do()

@@ -3,8 +3,10 @@ package catest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +22,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"a request goes from opened to recorded once":         once,
 		"a single certificate is intended as it is opened":    single,
 		"serials and keys are used once":                      usedOnce,
+		"of many who claim a key at once one has it":          atOnce,
 		"a request on record is not opened again":             openedOnce,
 		"half of a batch is never kept":                       wholly,
 		"a certificate is found by its serial":                found,
@@ -176,6 +179,31 @@ func usedOnce(t *testing.T, s ca.Store) {
 	}
 	if err := s.Open(ctx, []ca.Job{Job(5)}, nil, at); err != nil {
 		t.Errorf("the key of a refused batch is not free: %v", err)
+	}
+}
+
+func atOnce(t *testing.T, s ca.Store) {
+	const many = 6
+	errs := make([]error, many)
+	var wg sync.WaitGroup
+	for i := range many {
+		j := Job(byte(i + 1))
+		j.KeyHash = Job(1).KeyHash
+		wg.Go(func() { errs[i] = s.Open(context.Background(), []ca.Job{j, Job(byte(i + 100))}, nil, at) })
+	}
+	wg.Wait()
+	won := 0
+	for i, err := range errs {
+		opened := len(have(t, s, fmt.Sprint("A", i+1), fmt.Sprint("A", i+100)))
+		switch {
+		case err == nil && opened == 2:
+			won++
+		case !errors.Is(err, ca.KeyInUse) || opened > 0:
+			t.Errorf("%d of 2 opened: %v", opened, err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d have the key", won)
 	}
 }
 

@@ -3,9 +3,11 @@ package ratest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +33,7 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"a draft is corrected by its clerk, while it is one": corrected,
 		"a key is claimed and released":                      claimed,
 		"a revocation is opened by its first move":           opened,
+		"of many who act at once one succeeds":               atOnce,
 		"what the CA said is kept":                           answered,
 		"waiting cases come oldest first, and no more":       waiting,
 		"pages have no gaps and no repeats":                  pages,
@@ -275,6 +278,30 @@ func opened(d *Desk) {
 	}
 	if got := d.save("reviewer", ra.Approve, "R1"); got.State != ra.Approved {
 		d.t.Errorf("%+v", got)
+	}
+}
+
+func atOnce(d *Desk) {
+	const many = 6
+	d.draft(Sample(1))
+	rec := d.save("clerk", ra.Submit, Sample(1).ID)
+	errs := make([]error, many)
+	var wg sync.WaitGroup
+	for i := range many {
+		cmd, v := d.Move("reviewer", []casework.Action{ra.Approve, ra.Return}[i%2], rec)
+		wg.Go(func() { errs[i] = d.Save(context.Background(), cmd, []ra.Save{v}, nil) })
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+		} else if !errors.Is(err, casework.Stale) {
+			d.t.Error(err)
+		}
+	}
+	if got := d.get(Sample(1).ID); won != 1 || len(got.Events) != 2 || got.State != got.Events[1].To {
+		d.t.Errorf("%d succeeded: %+v", won, got)
 	}
 }
 
