@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -105,7 +106,7 @@ func Append(tx *sqldb.Tx, entries ...Entry) error {
 	}
 	leaves := make([][]byte, len(entries))
 	for i := range entries {
-		entries[i].Detail = cut(entries[i].Detail)
+		entries[i].tidy()
 		leaves[i] = entries[i].leaf()
 	}
 	first, err := ledger.Append(tx, Log, leaves...)
@@ -122,15 +123,23 @@ func Append(tx *sqldb.Tx, entries ...Entry) error {
 	return nil
 }
 
-// detailMax bounds the free text of one entry.
-const detailMax = 2000
+// textMax bounds each text of an entry.
+const textMax = 2000
+
+// tidy makes every text one that any database takes: a refusal must not escape
+// the trail because of what the person it turned away has written.
+func (e *Entry) tidy() {
+	for _, s := range []*string{&e.Who, &e.Role, &e.Item, &e.Object, &e.Serial, &e.Result, &e.Source, &e.Detail} {
+		*s = cut(strings.ReplaceAll(strings.ToValidUTF8(*s, "\uFFFD"), "\x00", "\uFFFD"))
+	}
+}
 
 func cut(s string) string {
-	if len(s) <= detailMax {
+	if len(s) <= textMax {
 		return s
 	}
-	i := detailMax
-	for i > detailMax-utf8.UTFMax && !utf8.RuneStart(s[i]) { // never inside a character
+	i := textMax
+	for !utf8.RuneStart(s[i]) { // never inside a character
 		i--
 	}
 	return s[:i] + "…"

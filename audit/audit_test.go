@@ -117,7 +117,7 @@ func TestAnActWithoutItsLineFails(t *testing.T) {
 			r.exec(`CREATE TABLE audit_entry (x BIGINT)`)
 		},
 		"the ledger is gone":  func(r *room, _ *audit.Entry) { r.exec(`DROP TABLE ledger_leaf`) },
-		"the line is too big": func(_ *room, e *audit.Entry) { e.Object = strings.Repeat("A", record.SizeMax) },
+		"the line is too big": func(_ *room, e *audit.Entry) { e.Proof = make([]byte, record.SizeMax) },
 	} {
 		r := newRoom(t)
 		e := entry(0)
@@ -186,7 +186,6 @@ func TestALongDetailIsCut(t *testing.T) {
 	r := newRoom(t)
 	for _, detail := range []string{
 		strings.Repeat("a", 2000), strings.Repeat("a", 2001), strings.Repeat("长", 700), strings.Repeat("𠮷", 501), "a" + strings.Repeat("𠮷", 501),
-		strings.Repeat("\x80", 5000), // no character at all
 	} {
 		e := entry(0)
 		e.Detail = detail
@@ -200,6 +199,30 @@ func TestALongDetailIsCut(t *testing.T) {
 		got := lines[0].Entry.Detail
 		if cut, ok := strings.CutSuffix(got, "…"); ok != (len(detail) > 2000) || !strings.HasPrefix(detail, cut) || len(cut) < 1990 || utf8.ValidString(detail) && !utf8.ValidString(got) {
 			t.Errorf("%d bytes became %d, %.20q to %.20q", len(detail), len(got), got, got[len(got)-10:])
+		}
+	}
+}
+
+// Whatever somebody has written, being turned away is written down.
+func TestALineIsWrittenWhateverItSays(t *testing.T) {
+	r := newRoom(t)
+	for _, c := range []struct{ written, kept string }{
+		{"A\x00B", "A\uFFFDB"}, {"A\xff", "A\uFFFD"}, {strings.Repeat("\x80", 5000), "\uFFFD"}, {strings.Repeat("长", 10<<20/3), strings.Repeat("长", 666) + "…"},
+	} {
+		e := audit.Entry{Start: start, End: start, Who: c.written, Role: c.written, Item: c.written, Object: c.written, Serial: c.written, Result: c.written, Source: c.written, Detail: c.written}
+		if err := r.Refuse(t.Context(), e); err != nil {
+			t.Errorf("%.20q: %v", c.written, err)
+			continue
+		}
+		lines, err := r.List(t.Context(), audit.Query{Who: c.kept, Object: c.kept, Limit: 1})
+		if err != nil || len(lines) != 1 {
+			t.Fatalf("%.20q is not found: %v", c.kept, err)
+		}
+		got := lines[0].Entry
+		for _, v := range []string{got.Who, got.Role, got.Item, got.Object, got.Serial, got.Result, got.Source, got.Detail} {
+			if v != c.kept {
+				t.Errorf("%.20q was kept as %.20q", c.written, v)
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -441,8 +442,13 @@ func sheets(d *Desk) {
 	}
 }
 
+// turned: whatever a person has written, that they were turned away is kept.
 func turned(d *Desk) {
-	if err := d.Refuse(d.t.Context(), Line("ra.approve")[0]); err != nil {
-		d.t.Error(err)
+	for _, object := range []string{"A1", "A\x00", "A\xff", strings.Repeat("A", 1<<20)} {
+		line := Line("ra.approve")[0]
+		line.Object = object
+		if err := d.Refuse(d.t.Context(), line); err != nil {
+			d.t.Errorf("%.20q: %v", object, err)
+		}
 	}
 }
