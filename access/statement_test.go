@@ -44,14 +44,15 @@ var fields = map[string]func(s *access.Statement, v string){
 	"title": func(s *access.Statement, v string) { s.Title = v }, "object": func(s *access.Statement, v string) { s.Object = v },
 	"person": func(s *access.Statement, v string) { s.Person = access.PersonID(v) }, "name": func(s *access.Statement, v string) { s.Name = v },
 	"serial": func(s *access.Statement, v string) { s.Serial = v }, "note": func(s *access.Statement, v string) { s.Note = v },
-	"nonce": func(s *access.Statement, v string) { s.Nonce = v },
+	"declaration": func(s *access.Statement, v string) { s.Avers = v }, "nonce": func(s *access.Statement, v string) { s.Nonce = v },
 }
 
 // No value forges a further line, whatever breaks it is written with.
 func TestNoFieldForgesALine(t *testing.T) {
-	plain := statement()
-	lines := strings.Count(string(plain.Text()), "\n")
 	for name, set := range fields {
+		plain := statement()
+		set(&plain, "甲")
+		lines := strings.Count(string(plain.Text()), "\n")
 		for _, br := range []string{"\n", "\r", "\r\n", "\v", "\f", "\u0085", "\u2028", "\u2029", "\x00", "\x1e"} {
 			s := statement()
 			set(&s, "甲"+br+"意见：不同意"+br)

@@ -315,7 +315,7 @@ func (r *room) auditor(roles ...access.Role) (access.Person, func(p audit.MarkPl
 		r.t.Fatal(err)
 	}
 	people := &access.People{DB: r.DB}
-	if err := r.DB.Write(r.t.Context(), func(tx *sqldb.Tx) error { return people.Add(tx, who, "admin", start) }); err != nil {
+	if err := r.DB.Write(r.t.Context(), func(tx *sqldb.Tx) error { _, err := people.Add(tx, who, "admin", start); return err }); err != nil {
 		r.t.Fatal(err)
 	}
 	desk := access.Desk{Site: "test", People: people, Now: r.Now}

@@ -93,7 +93,7 @@ func TestWhatTheCARefusesGoesBackToItsClerk(t *testing.T) {
 	if holder, _ := p.memory.KeyHolder(t.Context(), back.KeyHash); holder != "" {
 		t.Error("its key is still held")
 	}
-	f := form(t, "张三")
+	f := brought(t, "张三")
 	f.ID, f.Days = bad.ID, 30
 	if _, err := p.Draft(t.Context(), f, p.Who["clerk"], ""); err != nil {
 		t.Fatal(err)
@@ -202,10 +202,10 @@ func rows(t *testing.T, forms ...ra.Form) []byte {
 func mixed(t *testing.T, p *place) []byte {
 	var forms []ra.Form
 	for _, name := range []string{"䶮㐂𠮷", "王五", "赵六", "钱七", "孙八", "", "周十"} {
-		forms = append(forms, form(t, name))
+		forms = append(forms, brought(t, name))
 	}
 	forms[1].CSR = forms[0].CSR // the first row's key
-	taken := form(t, "在办")
+	taken := brought(t, "在办")
 	rec, err := p.Draft(t.Context(), taken, p.Who["clerk"], "")
 	if err != nil {
 		t.Fatal(err)
@@ -328,7 +328,7 @@ func TestACaseAfterCrash(t *testing.T) {
 	everywhere(t, func(p *place) {
 		t, ctx := p.t, p.t.Context()
 		var rec, rev ra.Record
-		again(t, func() (err error) { rec, err = p.Draft(ctx, form(t, "张三"), p.Who["clerk"], ""); return err })
+		again(t, func() (err error) { rec, err = p.Draft(ctx, brought(t, "张三"), p.Who["clerk"], ""); return err })
 		p.order("clerk", ra.Order{Act: "ra.submit", IDs: []string{rec.ID}}, ra.Submitted)
 		p.order("reviewer", ra.Order{Act: "ra.approve", IDs: []string{rec.ID}}, ra.Approved)
 		again(t, func() error { _, err := p.Fulfil(ctx); return err })

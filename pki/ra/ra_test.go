@@ -141,8 +141,8 @@ func newKey(t testing.TB) *sm2.PrivateKey {
 
 const number = "11010519491231002X"
 
-// form is a person's application, in order in every field.
-func form(t testing.TB, cn string) ra.Form {
+// brought is a person's application, in order in every field.
+func brought(t testing.TB, cn string) ra.Form {
 	t.Helper()
 	request, err := csr.New([]byte{0x30, 0}, newKey(t))
 	if err != nil {
@@ -157,7 +157,7 @@ func form(t testing.TB, cn string) ra.Form {
 // draft opens a case of the clerk's.
 func (p *place) draft(cn string) ra.Record {
 	p.t.Helper()
-	rec, err := p.Draft(p.t.Context(), form(p.t, cn), p.Who["clerk"], "10.0.0.1")
+	rec, err := p.Draft(p.t.Context(), brought(p.t, cn), p.Who["clerk"], "10.0.0.1")
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func TestADraftIsRefusedFieldByField(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPlace(t)
-			f := form(t, "张三")
+			f := brought(t, "张三")
 			c.change(&f)
 			_, err := p.Draft(t.Context(), f, p.Who["clerk"], "")
 			refused(t, err, c.want, c.field)
@@ -86,13 +86,13 @@ func TestADraftIsRefusedFieldByField(t *testing.T) {
 
 func TestARequestMustProveItsKey(t *testing.T) {
 	p := newPlace(t)
-	f := form(t, "张三")
+	f := brought(t, "张三")
 	block := []byte(f.CSR)
 	block[200] ^= 1
 	f.CSR = string(block)
 	_, err := p.Draft(t.Context(), f, p.Who["clerk"], "")
 	refused(t, err, ra.BadCSR, "csr")
-	named, err := csr.New(form(t, "李四").Subject.Bytes(), newKey(t))
+	named, err := csr.New(brought(t, "李四").Subject.Bytes(), newKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestARequestMustProveItsKey(t *testing.T) {
 	refused(t, err, ra.BadCSR, "csr")
 }
 
-func TestAFormIsReadStrictly(t *testing.T) {
+func TestARefusedFormNamesItsField(t *testing.T) {
 	for _, c := range []struct{ name, text, field string }{
 		{"no JSON", "x", "file"}, {"two values", "{} {}", "file"}, {"an unknown field", `{"colour":"red"}`, "colour"},
 		{"a number for a name", `{"subject":{"CN":1}}`, "subject.CN"}, {"10 MB", `{"profile":"` + strings.Repeat("x", 10<<20) + `"}`, "file"},
@@ -130,7 +130,7 @@ func TestRareNamesPassUnchanged(t *testing.T) {
 
 func TestAKeyIsAppliedForOnce(t *testing.T) {
 	p := newPlace(t)
-	f := form(t, "张三")
+	f := brought(t, "张三")
 	first, err := p.Draft(t.Context(), f, p.Who["clerk"], "")
 	if err != nil {
 		t.Fatal(err)
@@ -148,13 +148,19 @@ func TestAKeyIsAppliedForOnce(t *testing.T) {
 	})
 	p.must("reviewer", ra.Order{Act: "ra.reject", IDs: []string{first.ID}})
 	p.must("clerk2", ra.Order{Act: "ra.submit", IDs: []string{second.ID}}) // it is free again
+	p.must("clerk2", ra.Order{Act: "ra.withdraw", IDs: []string{second.ID}})
+	third, err := p.Draft(t.Context(), f, p.Who["clerk"], "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.must("clerk", ra.Order{Act: "ra.submit", IDs: []string{third.ID}}) // and again
 }
 
 // A draft is its clerk's: to correct, to submit, until it is submitted.
 func TestADraftIsItsClerks(t *testing.T) {
 	p := newPlace(t)
 	rec := p.draft("张三")
-	f := form(t, "李四")
+	f := brought(t, "李四")
 	f.ID = rec.ID
 	p.same(t, func() {
 		_, err := p.Draft(t.Context(), f, p.Who["clerk2"], "")
@@ -189,19 +195,19 @@ func acting(t *testing.T) (*place, map[string]string) {
 	ids["approved"], ids["drafted"] = p.approved("签发").ID, p.draft("草稿").ID
 	submitted := p.draft("审核")
 	p.must("clerk", ra.Order{Act: "ra.submit", IDs: []string{submitted.ID}})
-	own, err := p.Draft(t.Context(), form(t, "自审"), p.Who["both"], "")
+	own, err := p.Draft(t.Context(), brought(t, "自审"), p.Who["both"], "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.must("both", ra.Order{Act: "ra.submit", IDs: []string{own.ID}})
-	f := form(t, "未查验")
+	f := brought(t, "未查验")
 	f.Identity.Method = "none"
 	unchecked, err := p.Draft(t.Context(), f, p.Who["clerk"], "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.must("clerk", ra.Order{Act: "ra.submit", IDs: []string{unchecked.ID}})
-	f = form(t, "未告知")
+	f = brought(t, "未告知")
 	f.Notices = []string{"scope"}
 	untold, err := p.Draft(t.Context(), f, p.Who["clerk"], "")
 	if err != nil {
@@ -243,6 +249,10 @@ func TestAnActIsRefusedAndNothingChanges(t *testing.T) {
 		{"produced by a clerk", "clerk", ra.Order{Act: "ra.produce"}, "issued", casework.NotYours, "role"},
 		{"produced early by a clerk", "clerk", ra.Order{Act: "ra.produce"}, "approved", casework.NotYours, "role"},
 		{"produced after revocation", "producer", ra.Order{Act: "ra.produce"}, "revoked", casework.NoSuchStep, "state"},
+		{"withdrawn by another clerk", "clerk2", ra.Order{Act: "ra.withdraw"}, "submitted", ra.NotYours, "id"},
+		{"withdrawn after approval", "clerk", ra.Order{Act: "ra.withdraw"}, "approved", casework.NoSuchStep, "state"},
+		{"discarded by another clerk", "clerk2", ra.Order{Act: "ra.discard"}, "drafted", ra.NotYours, "id"},
+		{"discarded after submission", "clerk", ra.Order{Act: "ra.discard"}, "submitted", casework.NoSuchStep, "state"},
 		{"revoked by a reviewer", "reviewer", ra.Order{Act: "ra.revoke", Serial: ids["live"], Reason: "superseded"}, "", casework.NotYours, "role"},
 		{"an unknown reason", "clerk", ra.Order{Act: "ra.revoke", Serial: ids["live"], Reason: "bored"}, "", ra.BadReason, "reason"},
 		{"a hold", "clerk", ra.Order{Act: "ra.revoke", Serial: ids["live"], Reason: "certificateHold"}, "", ra.BadReason, "reason"},
@@ -324,7 +334,7 @@ func TestADraftCorrectedMeanwhileIsNotSubmitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := form(t, "李四")
+	f := brought(t, "李四")
 	f.ID = rec.ID
 	if _, err := p.Draft(t.Context(), f, p.Who["clerk"], ""); err != nil {
 		t.Fatal(err)

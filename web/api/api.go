@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -32,6 +33,7 @@ type Site struct {
 	Now      func() time.Time
 	Mux      *http.ServeMux
 	Secure   bool // cookies only over TLS
+	Behind   bool // only the console reaches it and says for whom it asks
 	api      huma.API
 	sessions sessions
 }
@@ -90,19 +92,40 @@ func status(k refusal.Kind) int {
 	return http.StatusUnprocessableEntity
 }
 
-// problem turns an error into what a caller may see.
-func problem(err error) error {
+// Problem turns an error into a status and what a caller may see; a failure is
+// logged and shown as a reference number only.
+func Problem(err error) (int, refusal.Report) {
 	if f := refusal.Of(err); f != nil {
 		code := status(f.Reason.Kind)
 		if f.Reason == access.NotSignedIn {
 			code = http.StatusUnauthorized
 		}
-		return &failed{code, f.Report()}
+		return code, f.Report()
 	}
 	ref := rand.Text()[:8]
 	slog.Error("request failed", "ref", ref, "err", err)
-	return &failed{http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()}
+	return http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()
 }
+
+func problem(err error) error {
+	code, report := Problem(err)
+	return &failed{code, report}
+}
+
+// File is an answer that is no JSON.
+type File struct {
+	Type string `header:"Content-Type"`
+	Name string `header:"Content-Disposition"`
+	Body []byte
+}
+
+// Attachment is a file to be saved under a name.
+func Attachment(name, kind string, data []byte) *File {
+	return &File{kind, mime.FormatMediaType("attachment", map[string]string{"filename": name}), data}
+}
+
+// SourceHeader is how a console tells the core where its visitor comes from.
+const SourceHeader = "X-Hufu-Source"
 
 // Op describes an operation for the OpenAPI document.
 type Op struct {
@@ -142,14 +165,17 @@ const (
 func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 	return func(c huma.Context, next func(huma.Context)) {
 		source, _, _ := net.SplitHostPort(c.RemoteAddr())
+		if told := c.Header(SourceHeader); s.Behind && told != "" {
+			source = told
+		}
 		c = huma.WithValue(c, sourceKey, source)
 		token := strings.TrimPrefix(c.Header("Authorization"), "Bearer ")
 		if token == "" {
-			if cookie, err := huma.ReadCookie(c, cookieName); err == nil {
+			if cookie, err := huma.ReadCookie(c, CookieName); err == nil {
 				token = cookie.Value
 			}
 		}
-		p, ok := s.sessions.find(token, s.Now())
+		p, ok := s.signedIn(c.Context(), token)
 		if !ok && !open {
 			_ = huma.WriteErr(s.api, c, http.StatusUnauthorized, access.NotSignedIn.Text)
 			return
@@ -172,11 +198,26 @@ func Source(ctx context.Context) string {
 
 // SignedIn returns the person of a page request, by its cookie.
 func (s *Site) SignedIn(r *http.Request) (access.Person, bool) {
-	c, err := r.Cookie(cookieName)
+	c, err := r.Cookie(CookieName)
 	if err != nil {
 		return access.Person{}, false
 	}
-	return s.sessions.find(c.Value, s.Now())
+	return s.signedIn(r.Context(), c.Value)
+}
+
+// signedIn is who a session belongs to, while the register still has them:
+// whoever is frozen or revoked is out at once.
+func (s *Site) signedIn(ctx context.Context, token string) (access.Person, bool) {
+	p, ok := s.sessions.find(token, s.Now())
+	if !ok {
+		return access.Person{}, false
+	}
+	p, err := s.Desk.Who(ctx, p.Cert)
+	if err != nil {
+		s.sessions.end(token)
+		return access.Person{}, false
+	}
+	return p, true
 }
 
 // Body is an answer in JSON.

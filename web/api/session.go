@@ -13,8 +13,10 @@ import (
 	"github.com/hufu-pki/hufu/base/refusal"
 )
 
+// CookieName is the session's.
+const CookieName = "hufu_session"
+
 const (
-	cookieName = "hufu_session"
 	idleMax    = 30 * time.Minute // a desk left alone locks itself
 	sessionMax = 12 * time.Hour
 	crowd      = 10000
@@ -144,7 +146,7 @@ func (s *Site) session() {
 			if err != nil {
 				return nil, err
 			}
-			c := http.Cookie{Name: cookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: int(sessionMax.Seconds())}
+			c := http.Cookie{Name: CookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: int(sessionMax.Seconds())}
 			return &signedIn{c.String(), me(cmd.Who(), token)}, nil
 		})
 	type signedOut struct {
@@ -154,7 +156,7 @@ func (s *Site) session() {
 		func(ctx context.Context, _ *struct{}) (*signedOut, error) {
 			token, _ := ctx.Value(tokenKey).(string)
 			s.sessions.end(token)
-			c := http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1}
+			c := http.Cookie{Name: CookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1}
 			return &signedOut{c.String()}, s.note(ctx, Person(ctx), "session.sign-out", audit.Done, "")
 		})
 	Handle(s, Op{ID: "me", Method: http.MethodGet, Path: "/api/v1/me", Summary: "当前人员"},

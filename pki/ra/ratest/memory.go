@@ -23,6 +23,7 @@ type Memory struct {
 	keys    map[string]string // live key to its case
 	spent   map[string]bool   // nonces
 	batches []ra.Batch
+	files   map[string]ra.Evidence
 	lines   []audit.Entry
 }
 
@@ -178,6 +179,10 @@ func matches(q ra.Query, r ra.Record) bool {
 	if q.State != "" && q.State != r.State || q.Kind != "" && q.Kind != r.Kind || q.By != "" && q.By != r.CreatedBy {
 		return false
 	}
+	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Batch != "" && q.Batch != r.Batch ||
+		!q.From.IsZero() && r.CreatedAt.Before(q.From) || !q.To.IsZero() && !r.CreatedAt.Before(q.To) {
+		return false
+	}
 	if q.Blind != nil {
 		return bytes.Equal(q.Blind, r.Identity.Blind)
 	}
@@ -238,6 +243,60 @@ func (m *Memory) batch(is func(ra.Batch) bool) (b ra.Batch, ok bool) {
 		return m.batches[i], true
 	}
 	return b, false
+}
+
+// Batches lists sheets without their rows, newest first.
+func (m *Memory) Batches(_ context.Context, after string, limit int) (list []ra.Batch, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := slices.Clone(m.batches)
+	slices.SortFunc(all, func(a, b ra.Batch) int { return cmp.Or(b.At.Compare(a.At), strings.Compare(b.ID, a.ID)) })
+	if after != "" {
+		i := slices.IndexFunc(all, func(b ra.Batch) bool { return b.ID == after })
+		if i < 0 {
+			return nil, ra.NoCase.At("batch", ra.NoCase.Clause)
+		}
+		all = all[i+1:]
+	}
+	for _, b := range all[:min(limit, len(all))] {
+		b.Rows = nil
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// BatchCounts counts the cases of a sheet by state.
+func (m *Memory) BatchCounts(_ context.Context, id string) (map[casework.State]int, error) {
+	counts := map[casework.State]int{}
+	for _, r := range m.All() {
+		if r.Batch == id {
+			counts[r.State]++
+		}
+	}
+	return counts, nil
+}
+
+// KeepEvidence stores a sealed file with its audit line.
+func (m *Memory) KeepEvidence(_ context.Context, e ra.Evidence, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.files[string(e.Digest)]; !ok {
+		m.files = clone(m.files)
+		m.files[string(e.Digest)] = e
+	}
+	m.lines = append(m.lines, line)
+	return nil
+}
+
+// Evidence returns one file by its digest.
+func (m *Memory) Evidence(_ context.Context, digest []byte) (ra.Evidence, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.files[string(digest)]
+	if !ok {
+		return ra.Evidence{Digest: digest}, ra.NoEvidence.At("digest", ra.NoEvidence.Clause)
+	}
+	return e, nil
 }
 
 // Refuse writes a refusal of authority to the trail.

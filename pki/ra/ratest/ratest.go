@@ -40,6 +40,8 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"pages have no gaps and no repeats":                  pages,
 		"every field of a query narrows it":                  queries,
 		"a sheet is found by its digest":                     sheets,
+		"sheets are listed newest first":                     listed,
+		"a file is kept once":                                filed,
 		"a refusal of authority may be written at any time":  turned,
 	} {
 		t.Run(name, func(t *testing.T) { test(NewDesk(t, open(t))) })
@@ -386,6 +388,7 @@ func pages(d *Desk) {
 func queries(d *Desk) {
 	list := []ra.Record{Sample(1), Sample(2), Sample(3), Sample(4)}
 	list[0].Title, list[1].Title, list[2].Title, list[3].CreatedBy = "Zhang 100%_䶮", "㐂𠮷", `a\b`, "clerk2"
+	list[3].Profile = "organisation-dual"
 	list[3].Batch, list[2].SignSerial, list[2].EncSerial = "B1", "41AB", "42CD"
 	d.draft(list...)
 	d.save("clerk", ra.Submit, list[1].ID)
@@ -400,7 +403,9 @@ func queries(d *Desk) {
 		{"part of a name", ra.Query{Text: "𠮷"}, "2"}, {"part of a name, blanks around", ra.Query{Text: " 䶮 "}, "1"}, {"letters of either case", ra.Query{Text: "zHANG"}, "1"},
 		{"a percent sign is no wildcard", ra.Query{Text: "%"}, "1"}, {"nor is an underscore", ra.Query{Text: "_"}, "1"}, {"nor a backslash an escape", ra.Query{Text: `\`}, "3"},
 		{"part of a number, letters of either case", ra.Query{Text: "a20261124-0002"}, "2"}, {"serial", ra.Query{Text: "41ab"}, "3"}, {"the pair's serial", ra.Query{Text: "42CD"}, "3"},
-		{"part of a serial", ra.Query{Text: "42C"}, ""}, {"batch", ra.Query{Text: "B1"}, "4"}, {"a quote", ra.Query{Text: `' OR 1=1 --`}, ""},
+		{"part of a serial", ra.Query{Text: "42C"}, ""}, {"batch", ra.Query{Text: "B1"}, "4"}, {"batch alone", ra.Query{Batch: "B1"}, "4"}, {"profile", ra.Query{Profile: "organisation-dual"}, "4"},
+		{"any of several states", ra.Query{States: []casework.State{ra.Submitted, ra.Approved}}, "2"}, {"one state before several", ra.Query{State: ra.Drafted, States: []casework.State{ra.Submitted}}, "431"},
+		{"from a time on", ra.Query{From: Now.Add(time.Second)}, "43"}, {"before a time", ra.Query{To: Now.Add(time.Second)}, "21"}, {"a quote", ra.Query{Text: `' OR 1=1 --`}, ""},
 	} {
 		found, err := d.Find(d.t.Context(), c.q)
 		got := ""
@@ -439,6 +444,62 @@ func sheets(d *Desk) {
 	}
 	if _, err := d.Case(ctx, Sample(2).ID); !errors.Is(err, ra.NoCase) {
 		t.Errorf("its rows were kept: %v", err)
+	}
+}
+
+func listed(d *Desk) {
+	t, ctx := d.t, d.t.Context()
+	for n := range 5 {
+		r := Sample(n + 1)
+		r.Batch = fmt.Sprint("B", n)
+		b := ra.Batch{ID: r.Batch, Name: "x", Digest: []byte{byte(n)}, By: "clerk", At: Now.Add(time.Duration(n/2) * time.Second), Rows: []ra.Row{{Line: 2, ID: r.ID}}}
+		if err := d.Draft(ctx, []ra.Record{r}, &b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen []string
+	for after := ""; ; {
+		page, err := d.Batches(ctx, after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range page {
+			seen, after = append(seen, b.ID), b.ID
+			if len(b.Rows) > 0 {
+				t.Error("with its rows")
+			}
+		}
+		if len(page) < 2 {
+			break
+		}
+	}
+	if fmt.Sprint(seen) != "[B4 B3 B2 B1 B0]" {
+		t.Error(seen)
+	}
+	if _, err := d.Batches(ctx, "none", 2); !errors.Is(err, ra.NoCase) {
+		t.Error(err)
+	}
+	d.save("clerk", ra.Submit, Sample(2).ID)
+	if c, err := d.BatchCounts(ctx, "B1"); err != nil || len(c) != 1 || c[ra.Submitted] != 1 {
+		t.Error(c, err)
+	}
+}
+
+func filed(d *Desk) {
+	t, ctx := d.t, d.t.Context()
+	want := ra.Evidence{Digest: []byte("sm3"), Name: "䶮.pdf", Size: 7, By: "clerk", At: Now, Sealed: hsm.Wrapped{Version: 1, Master: "m", Blob: []byte{1}}}
+	again := want
+	again.Name = "other.pdf"
+	for _, e := range []ra.Evidence{want, again} {
+		if err := d.KeepEvidence(ctx, e, Line("ra.evidence")[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := d.Evidence(ctx, want.Digest); err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := d.Evidence(ctx, []byte("none")); !errors.Is(err, ra.NoEvidence) {
+		t.Error(err)
 	}
 }
 
