@@ -12,7 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -104,7 +106,7 @@ func Append(tx *sqldb.Tx, entries ...Entry) error {
 	}
 	leaves := make([][]byte, len(entries))
 	for i := range entries {
-		entries[i].Detail = cut(entries[i].Detail)
+		entries[i].tidy()
 		leaves[i] = entries[i].leaf()
 	}
 	first, err := ledger.Append(tx, Log, leaves...)
@@ -121,16 +123,24 @@ func Append(tx *sqldb.Tx, entries ...Entry) error {
 	return nil
 }
 
-// detailMax bounds the free text of one entry.
-const detailMax = 2000
+// textMax bounds each text of an entry.
+const textMax = 2000
+
+// tidy makes every text one that any database takes: a refusal must not escape
+// the trail because of what the person it turned away has written.
+func (e *Entry) tidy() {
+	for _, s := range []*string{&e.Who, &e.Role, &e.Item, &e.Object, &e.Serial, &e.Result, &e.Source, &e.Detail} {
+		*s = cut(strings.ReplaceAll(strings.ToValidUTF8(*s, "\uFFFD"), "\x00", "\uFFFD"))
+	}
+}
 
 func cut(s string) string {
-	if len(s) <= detailMax {
+	if len(s) <= textMax {
 		return s
 	}
-	for i := detailMax; ; i-- {
-		if s[i]&0xC0 != 0x80 { // never inside a character
-			return s[:i] + "…"
-		}
+	i := textMax
+	for !utf8.RuneStart(s[i]) { // never inside a character
+		i--
 	}
+	return s[:i] + "…"
 }

@@ -113,13 +113,13 @@ func (p Profile) CheckSAN(names []cert.AltName) *Fault {
 	for i, n := range names {
 		field := fmt.Sprintf("san[%d]", i)
 		if !slices.Contains(p.SAN, n.Kind) {
-			return &Fault{field, clause, "证书模板“" + p.Title + "”不允许 " + n.Kind + " 类型的别名", "允许的类型：" + strings.Join(p.SAN, "、")}
+			return &Fault{field, clause, fmt.Sprintf("证书模板“%s”不允许 %.40s 类型的别名", p.Title, n.Kind), "允许的类型：" + strings.Join(p.SAN, "、")}
 		}
 		if slices.Contains(names[:i], n) {
 			return &Fault{field, clause, "别名重复：" + n.Value, "请删除重复项"}
 		}
 		if !validAlt(n) {
-			return &Fault{field, clause, "别名格式无效：" + n.Value, "域名请用小写 ASCII（中文域名用 punycode），IP 请用标准写法"}
+			return &Fault{field, clause, fmt.Sprintf("别名格式无效：%.80s", n.Value), "域名请用小写 ASCII（中文域名用 punycode），IP 请用标准写法"}
 		}
 	}
 	return nil

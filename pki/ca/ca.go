@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -143,6 +144,9 @@ func (is *Issuer) Issue(ctx context.Context, requests []enroll.Request) ([]Resul
 	}
 	ids := make([]string, len(requests))
 	for i, r := range requests {
+		if slices.Contains(ids[:i], r.ID) {
+			results[i].Err = BadContent.At("id", BadContent.Clause).Because("%.64q 在本批中重复", r.ID)
+		}
 		ids[i] = r.ID
 	}
 	known, err := is.Store.Jobs(ctx, ids)

@@ -94,7 +94,7 @@ func (p *Publisher) Publish(ctx context.Context) error {
 		return err
 	}
 	for scope, l := range have {
-		if l.DER == nil {
+		if l.DER == nil && scope != arl { // that one is the root's to sign
 			if have[scope], err = is.signList(ctx, l); err != nil {
 				return err
 			}

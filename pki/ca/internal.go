@@ -58,11 +58,20 @@ func (is *Issuer) EndInternal(ctx context.Context, request string, serial []byte
 
 // SignARL signs the list of revoked CA certificates with the root's key: empty
 // at first, it tells relying parties that none is revoked (GM/T 0034 §5.1).
+// One that was only intended is finished first, and is the answer.
 func (is *Issuer) SignARL(ctx context.Context, root *Issuer, url string) error {
+	have, err := is.Store.Lists(ctx)
+	if err != nil {
+		return err
+	}
+	if l, ok := have[arl]; ok && l.DER == nil {
+		_, err = root.signList(ctx, l)
+		return err
+	}
 	now := is.Now().UTC().Truncate(time.Second)
-	l := List{Scope: "arl", ThisUpdate: now, NextUpdate: now.AddDate(1, 0, 0)}
+	l := List{Scope: arl, ThisUpdate: now, NextUpdate: now.AddDate(1, 0, 0)}
 	d := crl.Draft{Issuer: root.Cert.Subject, Point: root.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, OnlyCA: true, Shard: url}
-	l, err := is.Store.IntendList(ctx, l, noShard, func(number int64, _ []byte) []byte {
+	l, err = is.Store.IntendList(ctx, l, noShard, func(number int64, _ []byte) []byte {
 		d.Number = number
 		return d.TBS()
 	})
@@ -72,6 +81,9 @@ func (is *Issuer) SignARL(ctx context.Context, root *Issuer, url string) error {
 	_, err = root.signList(ctx, l)
 	return err
 }
+
+// arl is the scope of the root's list.
+const arl = "arl"
 
 // noShard has no entries: no certificate of ours lies in it.
 const noShard = Shards

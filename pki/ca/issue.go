@@ -239,23 +239,31 @@ func newTask() int64 {
 }
 
 // fetchKeys asks the key centre for the encryption keys of every opened
-// request: the message on record, so a repetition gets the same keys.
+// request: the message on record, so a repetition gets the same keys. A centre
+// out of reach fails the requests that need it, after one try.
 func (w *work) fetchKeys(ctx context.Context) error {
 	tasks := map[int64][]*job{}
 	for _, j := range w.at(Opened) {
 		tasks[j.Task] = append(tasks[j.Task], j)
 	}
+	var down error
 	for task, jobs := range tasks {
 		ask, err := w.is.Store.Ask(ctx, task)
 		if err != nil {
 			return fmt.Errorf("reading task: %w", err)
 		}
-		answers, err := w.is.Keys.Send(ctx, ask.Message)
-		if err != nil {
-			return fmt.Errorf("asking key centre: %w", err)
+		var answers []KeyAnswer
+		if down == nil {
+			if answers, err = w.is.Keys.Send(ctx, ask.Message); err != nil {
+				down = fmt.Errorf("asking key centre: %v", err) // not %w: a carrier's refusal is not ours
+			}
 		}
 		for _, j := range jobs {
-			if err := j.take(answers); err != nil {
+			err := down
+			if err == nil {
+				err = j.take(answers)
+			}
+			if err != nil {
 				w.fail(j, err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,12 +63,21 @@ type StatusStore interface {
 // Revoke carries out a revocation two people signed: both certificates of a
 // pair, their ledger entries, and the message that retires the escrowed key.
 func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked, error) {
-	if done, ok, err := is.Store.Revocation(ctx, r.ID); err != nil || ok {
-		return done, err
-	}
 	var ask enroll.Revocation
 	if err := enroll.Decode(r.Content, &ask); err != nil || ask.ID != r.ID {
 		return enroll.Revoked{}, BadContent.At("content", BadContent.Clause)
+	}
+	serial, err := hex.DecodeString(strings.ToLower(ask.Serial))
+	if err != nil {
+		return enroll.Revoked{}, NoCert.At("serial", NoCert.Clause)
+	}
+	switch done, ok, err := is.Store.Revocation(ctx, r.ID); {
+	case err != nil:
+		return enroll.Revoked{}, err
+	case ok && !slices.Contains(done.Serials, cert.SerialHex(serial)):
+		return enroll.Revoked{}, Changed.At("id", Changed.Clause)
+	case ok:
+		return done, nil
 	}
 	reason, ok := crl.Reasons[ask.Reason]
 	if !ok || reason == 6 {
@@ -75,10 +85,6 @@ func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked,
 	}
 	if err := is.twoPeople(ctx, RevokeKind, r, "ra.revoke", "ra.approve"); err != nil {
 		return enroll.Revoked{}, err
-	}
-	serial, err := hex.DecodeString(strings.ToLower(ask.Serial))
-	if err != nil {
-		return enroll.Revoked{}, NoCert.At("serial", NoCert.Clause)
 	}
 	return is.revoke(ctx, r.ID, serial, reason, ask.Invalid)
 }
@@ -152,7 +158,7 @@ func (is *Issuer) twoPeople(ctx context.Context, kind string, r enroll.Request, 
 	switch {
 	case who[0].ID == who[1].ID:
 		return NoEvidence.At("evidence", NoEvidence.Clause).Because("录入与审核为同一人")
-	case !who[0].Holds(access.RAClerk) && kind == IssueKind:
+	case !who[0].Holds(access.RAClerk):
 		return NoEvidence.At("evidence", NoEvidence.Clause).Because("提交人不是录入员")
 	case !who[1].Holds(access.RAReviewer):
 		return NoEvidence.At("evidence", NoEvidence.Clause).Because("核准人不是审核员")

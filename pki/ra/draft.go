@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/emmansun/gmsm/sm3"
 
@@ -114,9 +115,12 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if !by.Holds(access.RAClerk) {
 		return Record{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("起草须由录入员办理")
 	}
+	if err := r.correctable(ctx, f.ID, by); err != nil {
+		return Record{}, err
+	}
 	p, ok := r.Profiles[f.Profile]
 	if !ok || p.Internal {
-		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
+		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
 	}
 	for _, fault := range []*profile.Fault{p.CheckSubject(f.Subject), p.CheckSAN(f.SAN), p.CheckDays(f.Days)} {
 		if fault != nil {
@@ -124,6 +128,9 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		}
 	}
 	if err := r.checkIdentity(p, f.Identity); err != nil {
+		return Record{}, err
+	}
+	if err := checkTold(f); err != nil {
 		return Record{}, err
 	}
 	if fault := p.CheckCodes(codesOf(p, f.Identity), r.Now()); fault != nil {
@@ -147,6 +154,37 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		return Record{}, KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
 	}
 	return r.record(f, p, req, keyHash, by)
+}
+
+// correctable refuses an id that is no draft of that person: only the desk
+// gives numbers.
+func (r *Registrar) correctable(ctx context.Context, id string, by access.Person) error {
+	if id == "" {
+		return nil
+	}
+	rec, err := r.Store.Case(ctx, id)
+	if err != nil {
+		return err
+	}
+	if rec.Kind != IssueKind.Name || rec.State != Drafted || rec.CreatedBy != by.ID {
+		return NotYours.At("id", NotYours.Clause)
+	}
+	return nil
+}
+
+// checkTold checks what the applicant was told and agreed to.
+func checkTold(f Form) error {
+	const clause = "电子政务电子认证服务管理办法 第二十一条"
+	for i, code := range f.Notices {
+		known := slices.ContainsFunc(Notices, func(n Notice) bool { return n.Code == code })
+		if !known || slices.Contains(f.Notices[:i], code) {
+			return BadField.At("notices", clause).Because("%.40q 不是告知事项，或重复", code)
+		}
+	}
+	if utf8.RuneCountInString(f.Accord) > WordMax {
+		return BadField.At("agreement", clause).Because("协议版本超过 %d 字", WordMax)
+	}
+	return nil
 }
 
 // codesOf is the number that the profile puts into the certificate, if it does.
@@ -174,7 +212,7 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 		return BadIdentity.At("identity."+field, BadIdentity.Clause).Because("%s", why)
 	}
 	if !slices.Contains(p.Identity, f.Kind) {
-		return BadIdentity.At("identity.kind", BadIdentity.Clause).Because("%q 不适用于“%s”", f.Kind, p.Title).ToFix("可用的证件类型：" + strings.Join(p.Identity, "、"))
+		return BadIdentity.At("identity.kind", BadIdentity.Clause).Because("%.40q 不适用于“%s”", f.Kind, p.Title).ToFix("可用的证件类型：" + strings.Join(p.Identity, "、"))
 	}
 	if err := identity.Check(f.Kind, f.Number, r.Now()); err != nil {
 		return bad("number", identity.Kinds[f.Kind]+err.Error())
@@ -185,12 +223,18 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 		}
 	}
 	if f.Method != "" && CheckMethods[f.Method] == "" {
-		return bad("method", fmt.Sprintf("%q 不在查验方式目录中", f.Method))
+		return bad("method", fmt.Sprintf("%.40q 不在查验方式目录中", f.Method))
+	}
+	if utf8.RuneCountInString(f.CheckedBy) > WordMax {
+		return bad("checked_by", fmt.Sprintf("查验人超过 %d 字", WordMax))
 	}
 	if f.CheckedAt != "" {
 		if _, err := time.Parse(time.RFC3339, f.CheckedAt); err != nil {
 			return bad("checked_at", "应为 RFC 3339 时间")
 		}
+	}
+	if len(f.Evidence) > FilesMax {
+		return bad("evidence", fmt.Sprintf("材料超过 %d 份", FilesMax))
 	}
 	for _, e := range f.Evidence {
 		if len(e) != 64 || strings.Trim(strings.ToLower(e), "0123456789abcdef") != "" {

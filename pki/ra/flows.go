@@ -82,9 +82,12 @@ var RevokeKind = casework.Kind{
 // Kinds are the kinds of cases by name.
 var Kinds = map[string]casework.Kind{IssueKind.Name: IssueKind, RevokeKind.Name: RevokeKind}
 
+// Notice is something an applicant must be told.
+type Notice struct{ Code, Text string }
+
 // Notices are the four things an applicant must be told at acceptance (Order
 // No. 4 art. 21), by the codes a case records.
-var Notices = []struct{ Code, Text string }{
+var Notices = []Notice{
 	{"conditions", "电子签名认证证书和电子签名的使用条件"},
 	{"liability", "电子签名所产生的法律责任"},
 	{"holder-data", "保存和使用电子签名认证证书持有人信息的权限和责任"},

@@ -2,6 +2,7 @@ package ra
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -57,13 +58,11 @@ func (w *Worker) Run(ctx context.Context) {
 }
 
 // Fulfil takes approved cases to the CA and returns how many it moved.
+// Revocations go first and wait for nothing.
 func (r *Registrar) Fulfil(ctx context.Context) (int, error) {
-	n, err := r.issue(ctx)
-	if err != nil {
-		return n, err
-	}
-	m, err := r.carry(ctx)
-	return n + m, err
+	n, revoking := r.carry(ctx)
+	m, issuing := r.issue(ctx)
+	return n + m, errors.Join(revoking, issuing)
 }
 
 var machine = access.AsMachine("ra")

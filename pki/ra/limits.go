@@ -23,4 +23,11 @@ const (
 
 	// NoteMax bounds a reason or opinion, in characters.
 	NoteMax = 500
+
+	// WordMax bounds a name or a version somebody gives, in characters: a request
+	// travels to the CA with sixty-three others in one message.
+	WordMax = 64
+
+	// FilesMax is how many files an identity check may name.
+	FilesMax = 20
 )

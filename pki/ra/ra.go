@@ -93,8 +93,8 @@ type Store interface {
 	// Draft stores new or corrected drafts; an id that is no draft of that person
 	// is refused.
 	Draft(ctx context.Context, list []Record, batch *Batch, lines []audit.Entry) error
-	// Save stores moves with the command that made them, and refuses a stale one
-	// (casework.Stale), a key that is live already (KeyInUse), a statement used
+	// Save stores moves with the command that made them, and refuses a stale one,
+	// of a case or a content that has moved on (casework.Stale), a key that is live already (KeyInUse), a statement used
 	// before (access.Replayed).
 	Save(ctx context.Context, by access.Command, saves []Save, lines []audit.Entry) error
 	// Waiting returns cases in a state, oldest first, for the worker.
@@ -105,7 +105,7 @@ type Store interface {
 	Counts(ctx context.Context) (map[string]map[casework.State]int, error)
 	// KeyHolder returns the live case of a key, or "".
 	KeyHolder(ctx context.Context, keyHash []byte) (string, error)
-	// BySerial returns the case a certificate was issued in; NoCase if none.
+	// BySerial returns the case a certificate was issued in; NotLive if none.
 	BySerial(ctx context.Context, serial string) (Record, error)
 	// BatchByDigest finds a sheet taken in before; ok is false if there is none.
 	BatchByDigest(ctx context.Context, digest []byte) (b Batch, ok bool, err error)

@@ -129,7 +129,7 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 				return err
 			}
 			if n == 0 {
-				return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
+				return taken(tx, j)
 			}
 		}
 		if ask != nil {
@@ -139,6 +139,19 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 		}
 		return tx.InsertMany(`INSERT INTO job (`+jobColumns+`, opened_at, intended_at)`, rows)
 	})
+}
+
+// taken says why a key cannot be claimed. When it is the request's own, two
+// callers asked at once: no refusal, for asking again finds the work done.
+func taken(tx *sqldb.Tx, j ca.Job) error {
+	var job string
+	if err := tx.Scan(`SELECT job FROM live_key WHERE key_sm3 = $1`, []any{j.KeyHash}, &job); err != nil {
+		return err
+	}
+	if job == j.ID {
+		return fmt.Errorf("request %s is on record already", j.ID)
+	}
+	return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
 }
 
 // nilIfEmpty keeps an absent value NULL, which a unique index passes over.

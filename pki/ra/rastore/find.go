@@ -58,8 +58,9 @@ func (s *Store) Find(ctx context.Context, q ra.Query) ([]ra.Record, error) {
 	if q.Blind != nil {
 		add("blind = ?", q.Blind)
 	} else if t := strings.TrimSpace(q.Text); t != "" {
+		// SQLite's LIKE takes letters of either case, PostgreSQL's does not.
 		like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(t) + "%"
-		add(`(title LIKE ? ESCAPE '\' OR id LIKE ? ESCAPE '\' OR sign_sn = ? OR enc_sn = ? OR batch = ?)`, like, like, strings.ToUpper(t), strings.ToUpper(t), t)
+		add(`(LOWER(title) LIKE LOWER(?) ESCAPE '\' OR LOWER(id) LIKE LOWER(?) ESCAPE '\' OR sign_sn = ? OR enc_sn = ? OR batch = ?)`, like, like, strings.ToUpper(t), strings.ToUpper(t), t)
 	}
 	if q.After != "" {
 		var at int64

@@ -198,8 +198,8 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 	if err != nil {
 		return err
 	}
-	n, err := tx.Exec(`UPDATE cases SET state = $1, seq = $2, updated_at = $3, sign_sn = $4, enc_sn = $5, reply = $6, trouble = $7 WHERE id = $8 AND seq = $9`,
-		string(r.State), len(r.Events), r.UpdatedAt.UnixMilli(), r.SignSerial, r.EncSerial, values[17], values[18], r.ID, v.Move.Seq)
+	n, err := tx.Exec(`UPDATE cases SET state = $1, seq = $2, updated_at = $3, sign_sn = $4, enc_sn = $5, reply = $6, trouble = $7 WHERE id = $8 AND seq = $9 AND content = $10`,
+		string(r.State), len(r.Events), r.UpdatedAt.UnixMilli(), r.SignSerial, r.EncSerial, values[17], values[18], r.ID, v.Move.Seq, r.Content)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,328 @@
+package catest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/crl"
+	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/wire/enroll"
+)
+
+// Memory keeps everything in maps. Its zero value is an empty store.
+type Memory struct {
+	mu      sync.Mutex
+	jobs    map[string]ca.Job
+	keys    map[string]string // live key to the request that has it
+	asks    []ask
+	issued  map[string]ca.Issued // by serial
+	revoked map[string]revoked   // by serial
+	dirty   map[int]bool
+	lists   []ca.List // list number n is lists[n-1]
+	leaves  [][]byte
+	lines   []audit.Entry
+}
+
+type ask struct {
+	ca.Ask
+	retire, done bool
+}
+
+type revoked struct {
+	request string
+	at      time.Time
+	shard   int
+	entry   []byte
+}
+
+var _ ca.Store = (*Memory)(nil)
+
+func plain(serial []byte) string { return string(bytes.TrimLeft(serial, "\x00")) }
+
+// Lines returns the audit trail.
+func (m *Memory) Lines() []audit.Entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.lines)
+}
+
+// Leaves returns the public ledger.
+func (m *Memory) Leaves() [][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.leaves)
+}
+
+// Intents returns every draft on record: what the key may have signed.
+func (m *Memory) Intents() (list [][]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, j := range m.jobs {
+		for _, tbs := range [][]byte{j.TBS.Sign, j.TBS.Enc} {
+			if tbs != nil {
+				list = append(list, tbs)
+			}
+		}
+	}
+	for _, l := range m.lists {
+		list = append(list, l.TBS)
+	}
+	return list
+}
+
+// History returns every revocation list in order of its number.
+func (m *Memory) History() []ca.List {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.lists)
+}
+
+// Jobs returns the requests that are on record.
+func (m *Memory) Jobs(_ context.Context, ids []string) (map[string]ca.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := map[string]ca.Job{}
+	for _, id := range ids {
+		if j, ok := m.jobs[id]; ok {
+			found[id] = j
+		}
+	}
+	return found, nil
+}
+
+// Open puts new requests on record.
+func (m *Memory) Open(_ context.Context, list []ca.Job, a *ca.Ask, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	jobs, keys := clone(m.jobs), clone(m.keys)
+	for _, j := range list {
+		if _, ok := jobs[j.ID]; ok {
+			return fmt.Errorf("request %s is on record already", j.ID)
+		}
+		if _, ok := keys[string(j.KeyHash)]; ok {
+			return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
+		}
+		for _, other := range jobs {
+			if bytes.Equal(other.Serials.Sign, j.Serials.Sign) || j.Serials.Enc != nil && bytes.Equal(other.Serials.Enc, j.Serials.Enc) {
+				return fmt.Errorf("a serial of %s is reserved for %s", j.ID, other.ID)
+			}
+		}
+		j.Digest = alg.Digest(j.Content)
+		jobs[j.ID], keys[string(j.KeyHash)] = j, j.ID
+	}
+	if a != nil {
+		m.asks = append(m.asks, ask{Ask: *a})
+	}
+	m.jobs, m.keys = jobs, keys
+	return nil
+}
+
+func clone[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
+}
+
+// Ask returns the message of a task.
+func (m *Memory) Ask(_ context.Context, task int64) (ca.Ask, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.asks, func(a ask) bool { return a.Task == task })
+	if i < 0 {
+		return ca.Ask{}, fmt.Errorf("no task %d", task)
+	}
+	return m.asks[i].Ask, nil
+}
+
+// move takes requests from one state to the next, all of them or none.
+func (m *Memory) move(list []ca.Job, from ca.State, to ca.State, change func(have *ca.Job, by ca.Job)) error {
+	jobs := clone(m.jobs)
+	for _, j := range list {
+		have := jobs[j.ID]
+		if have.State != from {
+			return fmt.Errorf("request %s is in state %d, not %d", j.ID, have.State, from)
+		}
+		have.State = to
+		change(&have, j)
+		jobs[j.ID] = have
+	}
+	m.jobs = jobs
+	return nil
+}
+
+// Intend puts the drafts of opened requests on record.
+func (m *Memory) Intend(_ context.Context, list []ca.Job, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.move(list, ca.Opened, ca.Intended, func(have *ca.Job, by ca.Job) { have.TBS, have.Sealed = by.TBS, by.Sealed })
+}
+
+// Record stores what was signed.
+func (m *Memory) Record(_ context.Context, list []ca.Job, entries []ca.Publication, lines []audit.Entry, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.move(list, ca.Intended, ca.Recorded, func(have *ca.Job, by ca.Job) { have.DER = by.DER }); err != nil {
+		return err
+	}
+	m.issued = clone(m.issued)
+	for _, j := range list {
+		var app struct{ Profile string }
+		if err := json.Unmarshal(j.Content, &app); err != nil {
+			return err
+		}
+		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign}
+		m.issued[plain(one.Serial)] = one
+		if j.DER.Enc != nil {
+			one.Serial, one.Pair, one.Use, one.Shard, one.DER = j.Serials.Enc, j.Serials.Sign, "enc", j.Shards[1], j.DER.Enc
+			m.issued[plain(one.Serial)] = one
+		}
+	}
+	m.publish(entries, lines)
+	return nil
+}
+
+func (m *Memory) publish(entries []ca.Publication, lines []audit.Entry) {
+	for _, e := range entries {
+		m.leaves = append(m.leaves, e.Leaf)
+	}
+	m.lines = append(m.lines, lines...)
+}
+
+// Refuse writes a refusal of authority to the trail.
+func (m *Memory) Refuse(_ context.Context, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lines = append(m.lines, line)
+	return nil
+}
+
+// Certificate finds one by serial.
+func (m *Memory) Certificate(_ context.Context, serial []byte) (ca.Issued, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.issued[plain(serial)]
+	if !ok {
+		return c, ca.NoCert.At("serial", ca.NoCert.Clause)
+	}
+	return c, nil
+}
+
+const keyCompromise = 1 // RFC 5280 §5.3.1
+
+// Revoke changes the status of certificates, once.
+func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, entries []ca.Publication, lines []audit.Entry, a *ca.Ask, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range changes {
+		if have, ok := m.issued[plain(c.Serial)]; !ok || have.Revoked {
+			return ca.Revoked.At("serial", ca.Revoked.Clause)
+		}
+	}
+	m.revoked, m.dirty = clone(m.revoked), clone(m.dirty)
+	for _, c := range changes {
+		m.issued[plain(c.Serial)] = c
+		entry := crl.Entry{Serial: c.Serial, At: c.RevokedAt, Reason: c.Reason, Invalid: c.Invalid}.Bytes()
+		m.revoked[plain(c.Serial)] = revoked{request, c.RevokedAt, c.Shard, entry}
+		m.dirty[c.Shard], m.dirty[-1] = true, true
+		if c.Reason != keyCompromise { // a key that was given away is never certified again
+			maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
+		}
+	}
+	if a != nil {
+		m.asks = append(m.asks, ask{Ask: *a, retire: true})
+	}
+	m.publish(entries, lines)
+	return nil
+}
+
+// Revocation returns what a request revoked.
+func (m *Memory) Revocation(_ context.Context, request string) (done enroll.Revoked, ok bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, serial := range slices.Sorted(maps.Keys(m.revoked)) {
+		if r := m.revoked[serial]; r.request == request {
+			done.Serials, done.At = append(done.Serials, cert.SerialHex([]byte(serial))), r.at
+		}
+	}
+	return done, len(done.Serials) > 0, nil
+}
+
+// Unsent returns unanswered messages that retire keys.
+func (m *Memory) Unsent(_ context.Context, limit int) (list []ca.Ask, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.asks {
+		if a.retire && !a.done && len(list) < limit {
+			list = append(list, a.Ask)
+		}
+	}
+	return list, nil
+}
+
+// Answered marks a message as answered.
+func (m *Memory) Answered(_ context.Context, task int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.asks {
+		m.asks[i].done = m.asks[i].done || m.asks[i].Task == task
+	}
+	return nil
+}
+
+// Lists returns the newest list of every scope.
+func (m *Memory) Lists(context.Context) (map[string]ca.List, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	newest := map[string]ca.List{}
+	for _, l := range m.lists {
+		newest[l.Scope] = l
+	}
+	return newest, nil
+}
+
+// IntendList puts a draft on record under the next number.
+func (m *Memory) IntendList(_ context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var entries strings.Builder
+	for _, serial := range slices.Sorted(maps.Keys(m.revoked)) {
+		if r := m.revoked[serial]; shard < 0 || r.shard == shard {
+			entries.Write(r.entry)
+		}
+	}
+	l.Number = int64(len(m.lists) + 1)
+	l.TBS = draft(l.Number, []byte(entries.String()))
+	m.lists = append(m.lists, l)
+	delete(m.dirty, shard)
+	return l, nil
+}
+
+// RecordList stores a signed list.
+func (m *Memory) RecordList(_ context.Context, l ca.List, entry ca.Publication, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l.Number < 1 || l.Number > int64(len(m.lists)) {
+		return fmt.Errorf("no list %d", l.Number)
+	}
+	m.lists[l.Number-1].DER = l.DER
+	m.publish([]ca.Publication{entry}, []audit.Entry{line})
+	return nil
+}
+
+// Dirty reports the shards whose status changed after their newest list.
+func (m *Memory) Dirty(context.Context) ([]int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.dirty)), nil
+}
