@@ -252,6 +252,11 @@ func (c Config) zones(w World) ([]zone, error) {
 			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
 		}, ready)
 	}
+	return append([]zone{km, core, service}, c.consoles()...), nil
+}
+
+// consoles are the management zones: they hold no key.
+func (c Config) consoles() []zone {
 	inner := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
 	caDesk := func(ctx context.Context, ready func()) error {
 		return caconsole.Run(ctx, caconsole.Config{Addr: c.at(portCAConsole), Mark: mark, Core: "http://" + c.loopback(portCAManage), HTTP: inner}, ready)
@@ -259,7 +264,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	kmDesk := func(ctx context.Context, ready func()) error {
 		return kmconsole.Run(ctx, kmconsole.Config{Addr: c.at(portKMConsole), Mark: mark, Core: "http://" + c.loopback(portKMManage), HTTP: inner}, ready)
 	}
-	return []zone{km, core, service, caDesk, kmDesk}, nil
+	return []zone{caDesk, kmDesk}
 }
 
 // device opens a zone's key store under the passphrase in the secrets folder.
