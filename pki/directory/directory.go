@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -43,6 +44,7 @@ type Directory struct {
 	up    []uint32            // an entry's parent
 	org   string              // of the CA
 	wake  chan struct{}
+	seed  maphash.Seed
 }
 
 // top is the parent of the suffix.
@@ -50,11 +52,15 @@ const top = ^uint32(0)
 
 // Open opens, or begins, a directory in a folder.
 func Open(dir string) (*Directory, error) {
-	d := &Directory{byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1)}
+	d := &Directory{byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 	var err error
 	d.file, err = openFile(dir, func(offset int64, body []byte) error {
-		_, err := d.index(offset, body)
-		return err
+		e, err := d.look(body)
+		if err != nil {
+			return err
+		}
+		d.index(offset, e)
+		return nil
 	}, func(size int64, hashes []byte) (err error) {
 		d.at, err = ledger.FrontierOf(size, hashes)
 		return err
@@ -281,7 +287,7 @@ func (d *Directory) certificate(c record.Certificate, der []byte) error {
 func (d *Directory) status(s record.Status) error {
 	serial := cert.SerialHex(s.Serial)
 	d.mu.RLock()
-	id, ok := d.bySN[hash("sn", serial)]
+	id, ok := d.bySN[d.hash("sn", serial)]
 	d.mu.RUnlock()
 	if !ok {
 		return nil
@@ -341,62 +347,78 @@ func (d *Directory) attrs(name string) []ldapmsg.Attribute {
 	return attrs
 }
 
-// put writes an entry, new or in place of an older version.
+// put writes an entry, new or in place of an older version. What could not be
+// found again is not written.
 func (d *Directory) put(name string, attrs []ldapmsg.Attribute) error {
 	body := ldapmsg.EntryBody(name, attrs)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	e, err := d.look(body)
+	if err != nil {
+		return err
+	}
 	offset, err := d.file.append(body)
 	if err != nil {
 		return err
 	}
-	_, err = d.index(offset, body)
-	return err
+	d.index(offset, e)
+	return nil
+}
+
+// seen is an entry that has a place in the tree.
+type seen struct {
+	rdns   []string
+	attrs  []ldapmsg.Attribute
+	key    uint64
+	parent uint32
+}
+
+// look finds an entry's place. The caller holds the lock.
+func (d *Directory) look(body []byte) (e seen, err error) {
+	name, attrs, err := ldapmsg.ReadEntry(body)
+	if err != nil {
+		return e, err
+	}
+	rdns, ok := parseDN(name)
+	if !ok || len(rdns) == 0 {
+		return e, fmt.Errorf("name %q", name)
+	}
+	e = seen{rdns, attrs, d.hash("dn", strings.Join(rdns, ",")), top}
+	if len(rdns) > 1 {
+		if e.parent, ok = d.byDN[d.hash("dn", strings.Join(rdns[1:], ","))]; !ok {
+			return e, fmt.Errorf("%q has no parent", name)
+		}
+	}
+	return e, nil
 }
 
 // index makes an entry findable. The caller holds the lock.
-func (d *Directory) index(offset int64, body []byte) (uint32, error) {
-	name, attrs, err := ldapmsg.ReadEntry(body)
-	if err != nil {
-		return 0, err
-	}
-	rdns, ok := parseDN(name)
-	if !ok {
-		return 0, fmt.Errorf("name %q", name)
-	}
-	if len(rdns) == 2 && strings.HasPrefix(rdns[0], "o=") && d.org == "" {
-		for _, a := range attrs {
+func (d *Directory) index(offset int64, e seen) {
+	if len(e.rdns) == 2 && strings.HasPrefix(e.rdns[0], "o=") && d.org == "" {
+		for _, a := range e.attrs {
 			if a.Type == "o" {
 				d.org = string(a.Values[0])
 			}
 		}
 	}
-	key := hash("dn", strings.Join(rdns, ","))
-	id, known := d.byDN[key]
+	id, known := d.byDN[e.key]
 	if !known {
 		id = uint32(len(d.place))
-		parent := top
-		if len(rdns) > 1 {
-			if parent, ok = d.byDN[hash("dn", strings.Join(rdns[1:], ","))]; !ok {
-				return 0, fmt.Errorf("%q has no parent", name)
-			}
-		}
-		d.byDN[key] = id
-		d.place, d.up = append(d.place, 0), append(d.up, parent)
+		d.byDN[e.key] = id
+		d.place, d.up = append(d.place, 0), append(d.up, e.parent)
 	}
 	d.place[id] = offset
-	for _, a := range attrs {
+	for _, a := range e.attrs {
 		for _, v := range a.Values {
-			switch k := attrKey(a.Type); {
+			switch k := AttributeKey(a.Type); {
 			case k == "serialnumber":
-				d.bySN[hash("sn", strings.ToUpper(string(v)))] = id
+				d.bySN[d.hash("sn", strings.ToUpper(string(v)))] = id
 			case k == "cn" && !known:
-				h := hash("cn", fold(string(v)))
+				h := d.hash("cn", fold(string(v)))
 				d.byCN[h] = append(d.byCN[h], id)
 			}
 		}
 	}
-	return id, nil
 }
 
 func (d *Directory) find(name string) (uint32, bool) {
@@ -406,7 +428,7 @@ func (d *Directory) find(name string) (uint32, bool) {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	id, ok := d.byDN[hash("dn", strings.Join(rdns, ","))]
+	id, ok := d.byDN[d.hash("dn", strings.Join(rdns, ","))]
 	return id, ok
 }
 
@@ -417,17 +439,9 @@ func (d *Directory) read(id uint32) ([]byte, error) {
 	return d.file.read(offset)
 }
 
-// hash is FNV-1a over a kind and a value.
-func hash(kind, value string) uint64 {
-	h := uint64(14695981039346656037)
-	for _, s := range [2]string{kind, value} {
-		for i := range len(s) {
-			h = (h ^ uint64(s[i])) * 1099511628211
-		}
-		h = (h ^ 0xFF) * 1099511628211
-	}
-	return h
-}
+// hash is of a kind and a value. It differs from process to process, so nobody
+// can choose a name that falls on another's.
+func (d *Directory) hash(kind, value string) uint64 { return maphash.String(d.seed, kind+":"+value) }
 
 // serialKey folds a serial as people write it: case, colons, blanks.
 func serialKey(v string) string {

@@ -64,7 +64,7 @@ func readRecord(r io.Reader) (kind byte, body []byte, ok bool) {
 		return 0, nil, false
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n > recordMax {
+	if n > recordMax || head[4] != kindEntry && head[4] != kindMark { // zeros a power cut left are no record either
 		return 0, nil, false
 	}
 	body = make([]byte, n)
