@@ -205,7 +205,7 @@ func (d *Directory) authority(der []byte) error {
 		return err
 	}
 	return d.put(fmt.Sprintf("CN=%s,OU=CA,%s", escape(n.CN), d.base()), []ldapmsg.Attribute{
-		text("objectClass", "top", "applicationProcess", "pkiCA", "certificationAuthority"), text("cn", n.CN), text("o", n.O),
+		text("objectClass", "top", "applicationProcess", "pkiCA", "hufuCertificateHolder"), text("cn", n.CN), text("o", n.O),
 		text("serialNumber", c.SerialHex()), {Type: "cACertificate;binary", Values: [][]byte{der}},
 	})
 }

@@ -182,7 +182,7 @@ func TestLdapsearchChoosesAttributes(t *testing.T) {
 	if len(list) != 1 || list[0].one("certificateRevocationList;binary") != string(v.list) {
 		t.Error("the list is not the one that was signed")
 	}
-	list, _ = ldapsearch(t, v.url, "-b", "C=CN", "(objectClass=certificationAuthority)", "cACertificate;binary", "serialNumber")
+	list, _ = ldapsearch(t, v.url, "-b", "C=CN", "(objectClass=pkiCA)", "cACertificate;binary", "serialNumber")
 	if len(list) != 1 || list[0].one("cACertificate;binary") != string(v.CA.Raw) || list[0].one("serialNumber") != v.CA.SerialHex() {
 		t.Error("the CA's certificate is not the one on record")
 	}

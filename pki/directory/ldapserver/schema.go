@@ -80,6 +80,5 @@ const objectClasses = `
 ( 2.5.6.19 NAME 'cRLDistributionPoint' SUP top STRUCTURAL MUST cn MAY ( certificateRevocationList $ authorityRevocationList ) )
 ( 2.5.6.21 NAME 'pkiUser' SUP top AUXILIARY MAY userCertificate )
 ( 2.5.6.22 NAME 'pkiCA' SUP top AUXILIARY MAY ( cACertificate $ certificateRevocationList $ authorityRevocationList ) )
-( 2.5.6.16 NAME 'certificationAuthority' SUP top AUXILIARY MUST cACertificate )
-( 2.999.1.3.3 NAME 'hufuCertificateHolder' SUP top AUXILIARY MAY ( serialNumber $ hufuCertificateStatus $ hufuProfile $ c ) )
+( 2.999.1.3.3 NAME 'hufuCertificateHolder' SUP top AUXILIARY MAY ( serialNumber $ hufuCertificateStatus $ hufuProfile $ c $ o ) )
 `
