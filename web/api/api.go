@@ -43,6 +43,9 @@ func (s *Site) Start() *Site {
 	c := huma.DefaultConfig(s.Title, "1")
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"
 	c.CreateHooks = nil // no $schema links in answers
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"session": {Type: "apiKey", In: "cookie", Name: cookieName}, "token": {Type: "http", Scheme: "bearer"},
+	}
 	s.api = humago.New(s.Mux, c)
 	s.session()
 	s.audit()
@@ -60,6 +63,12 @@ func (f *failed) MarshalJSON() ([]byte, error) { return json.Marshal(f.report) }
 
 // plainError gives validation errors the shape of a refusal.
 func plainError(status int, msg string, errs ...error) huma.StatusError {
+	switch {
+	case status == http.StatusUnauthorized:
+		return &failed{status, access.NotSignedIn.At("", access.NotSignedIn.Clause).Report()}
+	case status >= http.StatusInternalServerError:
+		return trouble(errors.Join(append(errs, errors.New(msg))...))
+	}
 	var where, why []string
 	for _, e := range errs {
 		var d *huma.ErrorDetail
@@ -99,6 +108,11 @@ func problem(err error) error {
 		}
 		return &failed{code, f.Report()}
 	}
+	return trouble(err)
+}
+
+// trouble is a failure: people see a reference number, the log the rest.
+func trouble(err error) *failed {
 	ref := rand.Text()[:8]
 	slog.Error("request failed", "ref", ref, "err", err)
 	return &failed{http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()}
@@ -118,7 +132,7 @@ func Handle[In, Out any](s *Site, op Op, f func(ctx context.Context, in *In) (*O
 		o.MaxBodyBytes = 1 << 20
 	}
 	if !op.Open {
-		o.Security = []map[string][]string{{"session": {}}}
+		o.Security = []map[string][]string{{"session": {}}, {"token": {}}}
 	}
 	o.Middlewares = huma.Middlewares{s.who(op.Open)}
 	huma.Register(s.api, o, func(ctx context.Context, in *In) (*Out, error) {
@@ -149,7 +163,7 @@ func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 				token = cookie.Value
 			}
 		}
-		p, ok := s.sessions.find(token, s.Now())
+		p, ok := s.find(c.Context(), token)
 		if !ok && !open {
 			_ = huma.WriteErr(s.api, c, http.StatusUnauthorized, access.NotSignedIn.Text)
 			return
@@ -176,7 +190,23 @@ func (s *Site) SignedIn(r *http.Request) (access.Person, bool) {
 	if err != nil {
 		return access.Person{}, false
 	}
-	return s.sessions.find(c.Value, s.Now())
+	return s.find(r.Context(), c.Value)
+}
+
+// find is who a session belongs to, if they may still act: whoever is struck
+// off the register is signed out.
+func (s *Site) find(ctx context.Context, token string) (access.Person, bool) {
+	p, ok := s.sessions.find(token, s.Now())
+	if !ok {
+		return access.Person{}, false
+	}
+	p, err := s.Desk.Who(ctx, p.Cert)
+	if refusal.Of(err) != nil {
+		s.sessions.end(token)
+	} else if err != nil {
+		slog.Error("the register of people cannot be read", "err", err)
+	}
+	return p, err == nil
 }
 
 // Body is an answer in JSON.
