@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -445,7 +446,12 @@ func (d *Directory) hash(kind, value string) uint64 { return maphash.String(d.se
 
 // serialKey folds a serial as people write it: case, colons, blanks.
 func serialKey(v string) string {
-	v = strings.ToUpper(strings.NewReplacer(":", "", " ", "").Replace(v))
+	v = strings.Map(func(r rune) rune {
+		if r == ':' || r == ' ' {
+			return -1
+		}
+		return unicode.ToUpper(r)
+	}, v)
 	if raw, err := hex.DecodeString(v); err == nil && len(raw) > 0 {
 		return cert.SerialHex(raw)
 	}
