@@ -34,6 +34,11 @@ var sideways = map[string][]string{
 	"wire/enroll": {"access", "wire/link"},
 	"wire/tiles":  {"wire/link"},
 	"hsm/soft":    {"hsm"},
+
+	"casework/proposal": {"access", "audit", "casework"},
+	"access/staff":      {"access", "audit", "casework/proposal"},
+	"web/proposals":     {"access", "casework", "casework/proposal", "web/api"},
+	"web/console":       {"web/api", "web/page", "web/proposals"},
 }
 
 // core lists what the two cores may never reach, however indirectly: pages,

@@ -30,6 +30,9 @@ const (
 	RAAdmin    Role = "ra.admin"    // 注册业务管理员
 	RAAuditor  Role = "ra.auditor"  // 注册审计员
 
+	RASuper      Role = "ra.super"       // 注册超级管理员
+	RAAuditAdmin Role = "ra.audit-admin" // 注册审计管理员
+
 	CASuper      Role = "ca.super"       // 超级管理员
 	CAAuditAdmin Role = "ca.audit-admin" // 审计管理员
 	CAAdmin      Role = "ca.admin"       // 业务管理员
@@ -41,14 +44,16 @@ const (
 	KMAdmin      Role = "km.admin"       // 密钥管理业务管理员
 	KMOperator   Role = "km.operator"    // 密钥管理业务操作员
 	KMAuditor    Role = "km.auditor"     // 密钥管理审计员
+	KMForensic   Role = "km.forensic"    // 司法取证员
 )
 
 // RoleTitles are what people call the roles.
 var RoleTitles = map[Role]string{
 	Machine: "系统",
 	RAClerk: "录入员", RAReviewer: "审核员", RAProducer: "制证员", RAAdmin: "注册业务管理员", RAAuditor: "注册审计员",
+	RASuper: "注册超级管理员", RAAuditAdmin: "注册审计管理员",
 	CASuper: "超级管理员", CAAuditAdmin: "审计管理员", CAAdmin: "业务管理员", CAOperator: "业务操作员", CAAuditor: "审计员",
-	KMSuper: "密钥管理超级管理员", KMAuditAdmin: "密钥管理审计管理员", KMAdmin: "密钥管理业务管理员", KMOperator: "密钥管理业务操作员", KMAuditor: "密钥管理审计员",
+	KMSuper: "密钥管理超级管理员", KMAuditAdmin: "密钥管理审计管理员", KMAdmin: "密钥管理业务管理员", KMOperator: "密钥管理业务操作员", KMAuditor: "密钥管理审计员", KMForensic: "司法取证员",
 }
 
 // Title is what people call the role.
@@ -69,7 +74,8 @@ type Person struct {
 	Point     []byte // public key, 65 bytes
 	NotBefore time.Time
 	NotAfter  time.Time
-	Disabled  bool
+	Disabled  bool      // frozen
+	Ended     time.Time // revoked or replaced by a newer certificate; zero while current
 }
 
 // Holds reports whether p has the role.

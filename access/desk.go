@@ -23,6 +23,8 @@ type Desk struct {
 	Site   string
 	People Register
 	Now    func() time.Time
+	// Avers is what a person declares by an act, for acts whose law asks for it.
+	Avers map[string]string
 }
 
 // Acts are what an act is called by people: "ra.approve" is 审核通过.
@@ -36,6 +38,8 @@ func (d Desk) Who(ctx context.Context, der []byte) (Person, error) {
 	}
 	now := d.Now()
 	switch {
+	case !p.Ended.IsZero():
+		return Person{}, Ended.At("certificate", Ended.Clause)
 	case p.Disabled:
 		return Person{}, Disabled.At("certificate", Disabled.Clause)
 	case now.Before(p.NotBefore) || now.After(p.NotAfter):
@@ -53,7 +57,7 @@ func (d Desk) Draft(p Person, act, title, object, note string, items []Item) Sta
 }
 
 func (d Desk) statement(p Person, act, title, object, note string, items []Item, at time.Time, nonce string) Statement {
-	s := Statement{Site: d.Site, Act: act, Title: title, Object: object, Person: p.ID, Name: p.Name, Serial: p.Serial, Note: note, At: at, Nonce: nonce}
+	s := Statement{Site: d.Site, Act: act, Title: title, Object: object, Person: p.ID, Name: p.Name, Serial: p.Serial, Note: note, Avers: d.Avers[act], At: at, Nonce: nonce}
 	if len(items) > 0 {
 		s.Digest, s.Count = Root(items), len(items)
 	}
@@ -106,6 +110,9 @@ func (d Desk) Recheck(ctx context.Context, s Signed) (Command, error) {
 	p, err := d.People.PersonByCert(ctx, alg.Digest(s.Cert))
 	if err != nil {
 		return Command{}, err
+	}
+	if !p.Ended.IsZero() && !s.At.Before(p.Ended) {
+		return Command{}, Ended.At("certificate", Ended.Clause)
 	}
 	if p.Disabled || s.At.Before(p.NotBefore) || s.At.After(p.NotAfter) {
 		return Command{}, Expired.At("certificate", Expired.Clause)

@@ -35,15 +35,42 @@ type People struct {
 	known map[string]Person
 }
 
-// Add registers a person within a transaction.
-func (r *People) Add(tx *sqldb.Tx, p Person, by PersonID, at time.Time) error {
+// Add registers a person, or a person's next certificate, within a transaction;
+// an earlier certificate ends. added is false when the certificate was known.
+// Forget is to be called once the transaction is durable.
+func (r *People) Add(tx *sqldb.Tx, p Person, by PersonID, at time.Time) (added bool, err error) {
 	roles := make([]string, len(p.Roles))
 	for i, role := range p.Roles {
 		roles[i] = string(role)
 	}
-	_, err := tx.Exec(`INSERT INTO person (id, cert_sm3, name, roles, cert, disabled, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	n, err := tx.Exec(`INSERT INTO person (id, cert_sm3, name, roles, cert, disabled, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (cert_sm3) DO NOTHING`,
 		string(p.ID), alg.Digest(p.Cert), p.Name, strings.Join(roles, " "), p.Cert, false, string(by), at.UnixMilli())
-	return err
+	if err != nil || n == 0 {
+		return false, err
+	}
+	_, err = tx.Exec(`UPDATE person SET ended = $1 WHERE id = $2 AND ended = 0 AND cert_sm3 <> $3`, at.UnixMilli(), string(p.ID), alg.Digest(p.Cert))
+	return true, err
+}
+
+// Freeze takes a person's rights away for a time, or gives them back.
+func (r *People) Freeze(tx *sqldb.Tx, id PersonID, frozen bool) (changed bool, err error) {
+	n, err := tx.Exec(`UPDATE person SET disabled = $1 WHERE id = $2 AND ended = 0 AND disabled <> $3`, frozen, string(id), frozen)
+	return n > 0, err
+}
+
+// End takes a person off the register for good. What they signed before stands.
+func (r *People) End(tx *sqldb.Tx, id PersonID, at time.Time) (changed bool, err error) {
+	n, err := tx.Exec(`UPDATE person SET ended = $1 WHERE id = $2 AND ended = 0`, at.UnixMilli(), string(id))
+	return n > 0, err
+}
+
+// Current returns the person's present certificate; NoSuchPerson if there is none.
+func (r *People) Current(ctx context.Context, id PersonID) (Person, error) {
+	p, err := scan(r.DB.QueryRow(ctx, `SELECT id, name, roles, cert, disabled, ended FROM person WHERE id = $1 AND ended = 0`, string(id)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Person{}, NoSuchPerson.At("id", NoSuchPerson.Clause).Because("%.40q", string(id))
+	}
+	return p, err
 }
 
 // PersonByCert finds a person by the SM3 of their certificate.
@@ -53,7 +80,7 @@ func (r *People) PersonByCert(ctx context.Context, digest []byte) (Person, error
 	if p, ok := r.known[string(digest)]; ok {
 		return p, nil
 	}
-	p, err := scan(r.DB.QueryRow(ctx, `SELECT id, name, roles, cert, disabled FROM person WHERE cert_sm3 = $1`, digest))
+	p, err := scan(r.DB.QueryRow(ctx, `SELECT id, name, roles, cert, disabled, ended FROM person WHERE cert_sm3 = $1`, digest))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Person{}, NoSuchPerson.At("certificate", NoSuchPerson.Clause)
 	}
@@ -76,7 +103,7 @@ func (r *People) Forget() {
 
 // All lists the register in order of ids.
 func (r *People) All(ctx context.Context) ([]Person, error) {
-	rows, err := r.DB.Query(ctx, `SELECT id, name, roles, cert, disabled FROM person ORDER BY id`)
+	rows, err := r.DB.Query(ctx, `SELECT id, name, roles, cert, disabled, ended FROM person ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +123,8 @@ func scan(row interface{ Scan(...any) error }) (Person, error) {
 	var id, name, roles string
 	var der []byte
 	var disabled bool
-	if err := row.Scan(&id, &name, &roles, &der, &disabled); err != nil {
+	var ended int64
+	if err := row.Scan(&id, &name, &roles, &der, &disabled, &ended); err != nil {
 		return Person{}, err
 	}
 	var list []Role
@@ -104,7 +132,9 @@ func scan(row interface{ Scan(...any) error }) (Person, error) {
 		list = append(list, Role(role))
 	}
 	p, err := PersonOf(PersonID(id), name, der, list...)
-	p.Disabled = disabled
+	if p.Disabled = disabled; ended != 0 {
+		p.Ended = time.UnixMilli(ended).UTC()
+	}
 	return p, err
 }
 

@@ -26,6 +26,7 @@ type Statement struct {
 	Name   string    // what people call them
 	Serial string    // of the signing certificate
 	Note   string    // reason or opinion
+	Avers  string    // what the person declares by this act, fixed for each act
 	At     time.Time // to the second
 	Nonce  string    // base64 of 16 random bytes
 }
@@ -46,6 +47,9 @@ func (s Statement) Text() []byte {
 	}
 	line("操作人", fmt.Sprintf("%s（%s）", s.Name, s.Person))
 	line("证书序列号", s.Serial)
+	if s.Avers != "" {
+		line("声明", s.Avers)
+	}
 	line("意见", s.Note)
 	line("时间", s.At.UTC().Format(time.RFC3339))
 	line("随机数", s.Nonce)
@@ -141,9 +145,13 @@ func path(leaves [][]byte, i int) [][]byte {
 	return append(path(leaves[k:], i-k), root(leaves[:k]))
 }
 
+// itemsMax bounds the items a proof may speak of. Proofs come from outside, and
+// beyond the largest power of two the tree has no shape.
+const itemsMax = 1 << 30
+
 // Covers reports whether root is the digest of a statement covering the item.
 func (p Proof) Covers(root []byte, it Item) bool {
-	if p.Index < 0 || p.Index >= p.Count || len(p.Path) > 32 {
+	if p.Index < 0 || p.Index >= p.Count || p.Count > itemsMax || len(p.Path) > 32 {
 		return false
 	}
 	got, ok := climb(it.leaf(), p.Index, p.Count, p.Path)

@@ -178,7 +178,7 @@ func (c *Certificate) readTBS() error {
 		return fmt.Errorf("%w: not version 3", ErrSyntax)
 	}
 	c.Serial = new(big.Int)
-	if !body.ReadASN1Integer(c.Serial) {
+	if !body.ReadASN1Integer(c.Serial) || c.Serial.Sign() < 0 { // or −5 would be looked up as 5
 		return fmt.Errorf("%w: serial number", ErrSyntax)
 	}
 	if oid, ok := alg.ReadID(&body); !ok || !oid.Equal(alg.SM2WithSM3) {
@@ -264,7 +264,7 @@ func (c *Certificate) SignedBy(issuer *Certificate) error {
 }
 
 // SerialHex is the serial as openssl prints it: upper-case hex, whole bytes.
-func (c *Certificate) SerialHex() string { return SerialHex(c.Serial.Bytes()) }
+func (c *Certificate) SerialHex() string { return SerialHex(append([]byte{0}, c.Serial.Bytes()...)) }
 
 // SerialHex writes a serial as openssl prints it.
 func SerialHex(serial []byte) string {

@@ -64,6 +64,26 @@ func AKI(issuerPoint []byte) Extension {
 	})}
 }
 
+// IdentityCode carries the number of an identity document (GM/T 0015 §5.2.4,
+// the SAC arc). tag is the explicit context tag of the CHOICE the number stands
+// in, below zero for a bare string; utf8 chooses UTF8String over PrintableString.
+func IdentityCode(id asn1.ObjectIdentifier, tag int, utf8 bool, number string) Extension {
+	kind := cbasn1.PrintableString
+	if utf8 {
+		kind = cbasn1.UTF8String
+	}
+	text := func(b *cryptobyte.Builder) {
+		b.AddASN1(kind, func(b *cryptobyte.Builder) { b.AddBytes([]byte(number)) })
+	}
+	var b cryptobyte.Builder
+	if tag < 0 {
+		text(&b)
+	} else {
+		b.AddASN1(context(uint8(tag)).Constructed(), text)
+	}
+	return Extension{id, false, b.BytesOrPanic()}
+}
+
 // CA is a critical BasicConstraints; pathLen below zero leaves it open.
 func CA(pathLen int) Extension {
 	return Extension{BasicConstraints, true, build(func(b *cryptobyte.Builder) {

@@ -144,6 +144,10 @@ var breaks = map[string]func(t *testing.T, d *cert.Draft, x *Context){
 	"alt-names": func(_ *testing.T, d *cert.Draft, _ *Context) {
 		set(d, cert.AltNames([]cert.AltName{{Kind: "dns", Value: "x.cn"}}))
 	},
+	"identity-code": func(_ *testing.T, d *cert.Draft, x *Context) { // the profile knows it, the wish has none
+		x.Profile.Codes = []profile.CodeRule{{Kind: "credit-code", OID: "1.2.156.10260.4.1.4", Tag: -1}}
+		set(d, cert.IdentityCode(asn1.ObjectIdentifier{1, 2, 156, 10260, 4, 1, 4}, -1, false, "91350100M000100Y43"))
+	},
 	"no-check": func(_ *testing.T, d *cert.Draft, _ *Context) { set(d, cert.NoCheck()) },
 	"validity.encoding": func(_ *testing.T, d *cert.Draft, _ *Context) {
 		var b cryptobyte.Builder

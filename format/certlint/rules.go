@@ -11,6 +11,7 @@ import (
 
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/profile"
 )
 
 // Rules are all the rules, in the order they are checked.
@@ -74,6 +75,7 @@ var Rules = []Rule{
 	{"crl-point", "GM/T 0043 §6.2.2g", "应有指向该序列号所在分段的撤销列表地址", like(cert.CRLPoints)},
 	{"authority-info", "GM/T 0037 附录 A.11", "应有状态查询地址和颁发者证书地址", like(cert.AuthorityInfo)},
 	{"alt-names", "RFC 5280 §4.2.1.6", "主体别名应与审核通过的申请相同", like(cert.SubjectAltName)},
+	{"identity-code", "GM/T 0015 §5.2.4", "身份标识扩展应与审核通过的申请相同，模板没有的不应出现", codes},
 	{"no-check", "RFC 6960 §4.2.2.2.1", "仅状态查询服务器证书应有 ocsp-nocheck", like(cert.OCSPNoCheck)},
 	{"canonical", "GM/T 0006", "编码应为 DER，与重新编码逐字节相同", canonical},
 }
@@ -111,8 +113,27 @@ var allKnown = []asn1.ObjectIdentifier{
 	cert.CRLPoints, cert.AuthorityInfo, cert.SubjectAltName, cert.OCSPNoCheck,
 }
 
-func known(id asn1.ObjectIdentifier, _ Context) bool {
-	return slices.ContainsFunc(allKnown, id.Equal)
+func known(id asn1.ObjectIdentifier, x Context) bool {
+	return slices.ContainsFunc(allKnown, id.Equal) || slices.ContainsFunc(codeIDs(x), id.Equal)
+}
+
+// codeIDs are the identity extensions the profile knows.
+func codeIDs(x Context) (ids []asn1.ObjectIdentifier) {
+	for _, r := range x.Profile.Codes {
+		if id, err := profile.OID(r.OID); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func codes(c *cert.Certificate, x Context) bool {
+	for _, id := range codeIDs(x) {
+		if !like(id)(c, x) {
+			return false
+		}
+	}
+	return true
 }
 
 func critical(id asn1.ObjectIdentifier, x Context) bool {

@@ -148,6 +148,127 @@ func TestSixtyFourRawBytesAreASignatureToo(t *testing.T) {
 	}
 }
 
+// swap puts another AlgorithmIdentifier of the same meaning in place of ours
+// and mends the lengths around it.
+func swap(t testing.TB, der, old, put []byte) []byte {
+	t.Helper()
+	at := bytes.LastIndex(der, old)
+	if at < 0 {
+		t.Fatalf("no %x", old)
+	}
+	return graft(der, at, at+len(old), put)
+}
+
+// graft replaces der[from:to], descending into the elements that hold it.
+func graft(der []byte, from, to int, put []byte) []byte {
+	var out []byte
+	for i := 0; i < len(der); {
+		head, size := header(der[i:])
+		switch end := i + head + size; {
+		case i == from && end == to:
+			out = append(out, put...)
+		case from >= i+head && to <= end:
+			inner := graft(der[i+head:end], from-i-head, to-i-head, put)
+			out = append(append(append(out, der[i]), length(len(inner))...), inner...)
+		default:
+			out = append(out, der[i:end]...)
+		}
+		i += head + size
+	}
+	return out
+}
+
+func header(der []byte) (head, size int) {
+	if size = int(der[1]); size < 0x80 {
+		return 2, size
+	}
+	n := size - 0x80
+	size = 0
+	for _, b := range der[2 : 2+n] {
+		size = size<<8 | int(b)
+	}
+	return 2 + n, size
+}
+
+func length(n int) []byte {
+	switch {
+	case n < 0x80:
+		return []byte{byte(n)}
+	case n < 0x100:
+		return []byte{0x81, byte(n)}
+	}
+	return []byte{0x82, byte(n >> 8), byte(n)}
+}
+
+// identifier is an AlgorithmIdentifier under 1.2.156.10197.1, with NULL or without.
+func identifier(null bool, arcs ...byte) []byte {
+	oid := append([]byte{0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01}, arcs...)
+	der := append([]byte{0x06, byte(len(oid))}, oid...)
+	if null {
+		der = append(der, 5, 0)
+	}
+	return append([]byte{0x30, byte(len(der))}, der...)
+}
+
+// GM/T 0006 has 301.3 for encryption, GmSSL writes 301.2, older writers 301.
+func TestTheKeyAlgorithmIsReadUnderItsThreeNames(t *testing.T) {
+	e, owner, _, signer := sealed(t)
+	ours := identifier(false, 0x82, 0x2d, 3)
+	if bytes.Count(e.Bytes(), ours) != 1 {
+		t.Fatal("we do not write 301.3")
+	}
+	for _, null := range []bool{false, true} {
+		for name, id := range map[string][]byte{"301.3": identifier(null, 0x82, 0x2d, 3), "301.2": identifier(null, 0x82, 0x2d, 2), "301": identifier(null, 0x82, 0x2d)} {
+			got, err := cms.Parse(swap(t, e.Bytes(), ours, id))
+			if err != nil {
+				t.Errorf("%s, NULL %v: %v", name, null, err)
+				continue
+			}
+			if _, err := got.Open(owner, signer.PublicKey()); err != nil {
+				t.Errorf("%s, NULL %v: %v", name, null, err)
+			}
+		}
+	}
+	if _, err := cms.Parse(swap(t, e.Bytes(), ours, identifier(false, 0x82, 0x2d, 1))); !errors.Is(err, cms.ErrSyntax) {
+		t.Errorf("a signature algorithm for encryption: %v", err)
+	}
+}
+
+// gmsm writes 301.1, GmSSL and Tongsuo 501, GM/T 0010's own sample 301.
+func TestTheSignatureAlgorithmIsReadUnderItsThreeNames(t *testing.T) {
+	e, owner, _, signer := sealed(t)
+	ours := identifier(false, 0x82, 0x2d, 1)
+	for _, null := range []bool{false, true} {
+		for name, id := range map[string][]byte{"301.1": identifier(null, 0x82, 0x2d, 1), "301": identifier(null, 0x82, 0x2d), "501": identifier(null, 0x83, 0x75)} {
+			got, err := cms.Parse(swap(t, e.Bytes(), ours, id))
+			if err != nil {
+				t.Errorf("%s, NULL %v: %v", name, null, err)
+				continue
+			}
+			if _, err := got.Open(owner, signer.PublicKey()); err != nil {
+				t.Errorf("%s, NULL %v: %v", name, null, err)
+			}
+		}
+	}
+}
+
+// A half of r ‖ s that begins with zeros becomes a shorter INTEGER, and one
+// that begins with a high bit a longer one.
+func TestShortAndHighHalvesOfASignatureAreRead(t *testing.T) {
+	e, _, _, _ := sealed(t)
+	for name, half := range map[string]byte{"short": 0x00, "high": 0xff, "plain": 0x11} {
+		both := append(append([]byte{half}, bytes.Repeat([]byte{0x22}, 31)...), append([]byte{half}, bytes.Repeat([]byte{0x33}, 31)...)...)
+		e.Signature = both
+		got, err := cms.Parse(e.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(raw(t, got.Signature), both) {
+			t.Errorf("%s: %x became %x", name, both, got.Signature)
+		}
+	}
+}
+
 func TestAnotherSignerIsNoticed(t *testing.T) {
 	e, owner, _, _ := sealed(t)
 	if plain, err := e.Open(owner, &owner.PublicKey); !errors.Is(err, alg.ErrSignature) || plain != nil {
@@ -161,6 +282,13 @@ func TestPKCS7IdentifiersAreRefused(t *testing.T) {
 		[]byte{0x06, 0x0a, 0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x06, 0x01, 0x04, 0x02, 0x04},
 		[]byte{0x06, 0x0a, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x04, 0x00}, 1)
 	if _, err := cms.Parse(der); !errors.Is(err, cms.ErrSyntax) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who sealed a key must be known: data that is only enveloped is something else.
+func TestAnEnvelopeWithoutASignerIsRefused(t *testing.T) {
+	if _, err := cms.Parse(pemFile(t, "gmssl-env.cms")); !errors.Is(err, cms.ErrSyntax) {
 		t.Errorf("got %v", err)
 	}
 }

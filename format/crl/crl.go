@@ -179,7 +179,7 @@ func Parse(der []byte) (*List, error) {
 
 func (l *List) extensions(tbs *cryptobyte.String) error {
 	var outer, seq cryptobyte.String
-	if !tbs.ReadASN1(&outer, cbasn1.Tag(0).ContextSpecific().Constructed()) || !outer.ReadASN1(&seq, cbasn1.SEQUENCE) {
+	if !tbs.ReadASN1(&outer, cbasn1.Tag(0).ContextSpecific().Constructed()) || !tbs.Empty() || !outer.ReadASN1(&seq, cbasn1.SEQUENCE) || !outer.Empty() {
 		return fmt.Errorf("%w: extensions", ErrSyntax)
 	}
 	for !seq.Empty() {
@@ -208,14 +208,14 @@ func readExtension(seq *cryptobyte.String) (id asn1.ObjectIdentifier, value cryp
 func readEntry(list *cryptobyte.String) (e Entry, err error) {
 	var one, exts cryptobyte.String
 	serial := new(big.Int)
-	if !list.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1Integer(serial) || !cert.ReadTime(&one, &e.At) {
+	if !list.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1Integer(serial) || serial.Sign() < 0 || !cert.ReadTime(&one, &e.At) {
 		return e, fmt.Errorf("%w: entry", ErrSyntax)
 	}
 	e.Serial = serial.Bytes()
 	if one.Empty() {
 		return e, nil
 	}
-	if !one.ReadASN1(&exts, cbasn1.SEQUENCE) {
+	if !one.ReadASN1(&exts, cbasn1.SEQUENCE) || !one.Empty() {
 		return e, fmt.Errorf("%w: entry", ErrSyntax)
 	}
 	for !exts.Empty() {

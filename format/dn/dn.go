@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -152,14 +153,10 @@ func attribute(set *cryptobyte.String) (Attr, error) {
 	switch tag {
 	case cbasn1.UTF8String, cbasn1.PrintableString, cbasn1.IA5String:
 	case 30: // BMPString
-		if len(raw)%2 != 0 {
-			return Attr{}, ErrSyntax
+		var ok bool
+		if value, ok = bmp(raw); !ok {
+			return Attr{}, fmt.Errorf("%w: BMPString", ErrSyntax)
 		}
-		var b strings.Builder
-		for i := 0; i < len(raw); i += 2 {
-			b.WriteRune(rune(raw[i])<<8 | rune(raw[i+1]))
-		}
-		value = b.String()
 	case cbasn1.T61String:
 	default:
 		return Attr{}, fmt.Errorf("%w: string type %d", ErrSyntax, tag)
@@ -173,6 +170,31 @@ func attribute(set *cryptobyte.String) (Attr, error) {
 		}
 	}
 	return Attr{oid.String(), tag, value}, nil
+}
+
+// bmp reads two octets a character. Writers put characters beyond the basic
+// plane, which people's names have, into surrogate pairs; half a pair is an
+// error, or two names would read the same.
+func bmp(raw []byte) (string, bool) {
+	if len(raw)%2 != 0 {
+		return "", false
+	}
+	var b strings.Builder
+	for ; len(raw) > 0; raw = raw[2:] {
+		r := rune(raw[0])<<8 | rune(raw[1])
+		if utf16.IsSurrogate(r) {
+			if len(raw) < 4 {
+				return "", false
+			}
+			r = utf16.DecodeRune(r, rune(raw[2])<<8|rune(raw[3]))
+			if r == utf8.RuneError {
+				return "", false
+			}
+			raw = raw[2:]
+		}
+		b.WriteRune(r)
+	}
+	return b.String(), true
 }
 
 // Parse reads a DER name of the seven known attributes. An attribute that is

@@ -194,6 +194,40 @@ func TestOpenSSLReadsOurAnswer(t *testing.T) {
 	}
 }
 
+// GmSSL reads byKey in a form of its own, so we name the responder by name;
+// what others name by key, in either form, is read.
+func TestResponderIsNamedByName(t *testing.T) {
+	ca, key := issue(t, "CA", nil, nil, cert.CA(0))
+	tbs := ocsp.Draft{Responder: ca.Subject, ProducedAt: time.Now()}.TBS()
+	der, err := ocsp.Seal(tbs, ca.Raw, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ocsp.Parse(der)
+	if err != nil || !bytes.Equal(r.Responder, ca.Subject) || r.KeyHash != nil {
+		t.Fatalf("%+v %v", r, err)
+	}
+	id := cert.KeyID(ca.Point)
+	named := append([]byte{0xA1, byte(len(ca.Subject))}, ca.Subject...)
+	for name, by := range map[string][]byte{
+		"RFC 6960": append([]byte{0xA2, 22, 4, 20}, id...),
+		"GmSSL":    append([]byte{0x82, 20}, id...),
+	} {
+		changed := append([]byte{0x30, byte(len(tbs) - 2 - len(named) + len(by))}, bytes.Replace(tbs[2:], named, by, 1)...)
+		der, err := ocsp.Seal(changed, ca.Raw, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := ocsp.Parse(der)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := r.Verify(ca, time.Now()); err != nil || !bytes.Equal(r.KeyHash, id) || r.Responder != nil {
+			t.Errorf("%s: %v, named %x", name, err, r.KeyHash)
+		}
+	}
+}
+
 func TestOnlyADelegatedCertificateOfTheIssuerMaySign(t *testing.T) {
 	ca, caKey := issue(t, "CA", nil, nil, cert.CA(0))
 	other, otherKey := issue(t, "Other", nil, nil, cert.CA(0))

@@ -2,7 +2,7 @@
 //
 // Both keys of a dual pair in one file: shrouded key bags and certificate bags
 // under PBES2 (HMAC-SHA256, AES-256-CBC), MAC HMAC-SHA256, which OpenSSL 3
-// reads (RFC 7292).
+// reads (RFC 7292). What Tongsuo writes with SM4 and SM3 is read too.
 package pfx
 
 import (
@@ -13,13 +13,16 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"hash"
 	"math/big"
 	"unicode/utf16"
 
 	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/sm3"
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/keyfile"
 )
 
@@ -160,7 +163,7 @@ func assemble(safe []byte, password string) ([]byte, error) {
 					b.AddASN1ObjectIdentifier(oidSHA256)
 					b.AddASN1NULL()
 				})
-				b.AddASN1OctetString(mac(safe, password, salt, iterations))
+				b.AddASN1OctetString(mac(sha256.New, safe, password, salt, iterations))
 			})
 			b.AddASN1OctetString(salt)
 			b.AddASN1Int64(iterations)
@@ -169,8 +172,8 @@ func assemble(safe []byte, password string) ([]byte, error) {
 	return b.Bytes()
 }
 
-func mac(safe []byte, password string, salt []byte, rounds int) []byte {
-	h := hmac.New(sha256.New, deriveMAC(password, salt, rounds))
+func mac(newHash func() hash.Hash, safe []byte, password string, salt []byte, rounds int) []byte {
+	h := hmac.New(newHash, deriveMAC(newHash(), password, salt, rounds))
 	h.Write(safe)
 	return h.Sum(nil)
 }
@@ -185,8 +188,9 @@ func bmp(s string) []byte {
 	return b
 }
 
-// deriveMAC is RFC 7292 appendix B.2 with SHA-256 and ID 3: one block suffices.
-func deriveMAC(password string, salt []byte, rounds int) []byte {
+// deriveMAC is RFC 7292 appendix B.2 with ID 3. SHA-256 and SM3 have the same
+// sizes, and one block suffices.
+func deriveMAC(h hash.Hash, password string, salt []byte, rounds int) []byte {
 	const v = 64
 	fill := func(p []byte) []byte {
 		out := make([]byte, (len(p)+v-1)/v*v)
@@ -200,11 +204,13 @@ func deriveMAC(password string, salt []byte, rounds int) []byte {
 		d[i] = 3
 	}
 	in := append(d, append(fill(salt), fill(append(bmp(password), 0, 0))...)...)
-	sum := sha256.Sum256(in)
-	for range rounds - 1 {
-		sum = sha256.Sum256(sum[:])
+	sum := in
+	for range rounds {
+		h.Reset()
+		h.Write(sum)
+		sum = h.Sum(nil)
 	}
-	return sum[:]
+	return sum
 }
 
 // Decode reads a file of this kind back: entries by local key id, and the
@@ -244,19 +250,23 @@ type item struct {
 
 func open(data []byte, password string) ([]byte, error) {
 	s := cryptobyte.String(data)
-	var pfx, info, content, safe, macData, digest, alg, sum, salt cryptobyte.String
+	var pfx, info, content, safe, macData, digest, id, sum, salt cryptobyte.String
 	var version int
-	var oid, hash asn1.ObjectIdentifier
+	var oid, digestID asn1.ObjectIdentifier
 	rounds := new(big.Int)
 	ok := s.ReadASN1(&pfx, cbasn1.SEQUENCE) && pfx.ReadASN1Integer(&version) && pfx.ReadASN1(&info, cbasn1.SEQUENCE) &&
 		info.ReadASN1ObjectIdentifier(&oid) && oid.Equal(oidData) && info.ReadASN1(&content, explicit(0)) && content.ReadASN1(&safe, cbasn1.OCTET_STRING) &&
-		pfx.ReadASN1(&macData, cbasn1.SEQUENCE) && macData.ReadASN1(&digest, cbasn1.SEQUENCE) && digest.ReadASN1(&alg, cbasn1.SEQUENCE) &&
-		alg.ReadASN1ObjectIdentifier(&hash) && digest.ReadASN1(&sum, cbasn1.OCTET_STRING) && macData.ReadASN1(&salt, cbasn1.OCTET_STRING) &&
+		pfx.ReadASN1(&macData, cbasn1.SEQUENCE) && macData.ReadASN1(&digest, cbasn1.SEQUENCE) && digest.ReadASN1(&id, cbasn1.SEQUENCE) &&
+		id.ReadASN1ObjectIdentifier(&digestID) && digest.ReadASN1(&sum, cbasn1.OCTET_STRING) && macData.ReadASN1(&salt, cbasn1.OCTET_STRING) &&
 		len(salt) > 0 && macData.ReadASN1Integer(rounds)
-	if !ok || version != 3 || !hash.Equal(oidSHA256) || !rounds.IsInt64() || rounds.Int64() < 1 || rounds.Int64() > iterationsMax {
+	hashes := sha256.New
+	if digestID.Equal(alg.SM3) {
+		hashes = sm3.New
+	}
+	if !ok || version != 3 || !digestID.Equal(oidSHA256) && !digestID.Equal(alg.SM3) || !rounds.IsInt64() || rounds.Int64() < 1 || rounds.Int64() > iterationsMax {
 		return nil, ErrSyntax
 	}
-	if !hmac.Equal(sum, mac(safe, password, salt, int(rounds.Int64()))) {
+	if !hmac.Equal(sum, mac(hashes, safe, password, salt, int(rounds.Int64()))) {
 		return nil, ErrPassword
 	}
 	return safe, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/format/pfx"
 )
@@ -60,6 +61,31 @@ func TestOpenSSLReadsBothKeys(t *testing.T) {
 	}
 	if _, _, err := pfx.Decode(data, "other"); !errors.Is(err, pfx.ErrPassword) {
 		t.Errorf("a wrong password: %v", err)
+	}
+}
+
+// Tongsuo's files, by default and with SM4 and SM3 throughout, open.
+func TestReadsWhatTongsuoWrites(t *testing.T) {
+	for _, name := range []string{"tongsuo-aes.p12", "tongsuo-sm.p12"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, chain, err := pfx.Decode(data, "P@ssw0rd")
+		if err != nil || len(entries) != 1 || len(chain) != 1 {
+			t.Fatalf("%s: %d entries, %d in the chain: %v", name, len(entries), len(chain), err)
+		}
+		c, err := cert.Parse(entries[0].Cert)
+		if err != nil || !c.PublicKey().Equal(&entries[0].Key.PublicKey) || entries[0].Name != "sign" {
+			t.Errorf("%s: key and certificate of %q are no pair: %v", name, entries[0].Name, err)
+		}
+		issuer, err := cert.Parse(chain[0])
+		if err != nil || c.SignedBy(issuer) != nil {
+			t.Errorf("%s: the chain is not the issuer's: %v", name, err)
+		}
+		if _, _, err := pfx.Decode(data, "p@ssw0rd"); !errors.Is(err, pfx.ErrPassword) {
+			t.Errorf("%s: a wrong password: %v", name, err)
+		}
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/identity"
 )
 
 // Fault is what is wrong with an application, in one field.
@@ -149,6 +151,33 @@ func validHost(h string) bool {
 		}
 	}
 	return true
+}
+
+// CheckCodes checks the document numbers that are to stand in the certificate:
+// a profile that has any wants exactly one, of a kind it knows.
+func (p Profile) CheckCodes(codes []Code, today time.Time) *Fault {
+	const clause = "GM/T 0015 §5.2.4"
+	if len(p.Codes) == 0 && len(codes) == 0 {
+		return nil
+	}
+	if len(p.Codes) == 0 || len(codes) != 1 {
+		return &Fault{"codes", clause, "证书模板“" + p.Title + "”的身份标识扩展与申请不符", "请按模板登记的证件申请"}
+	}
+	if _, ok := p.CodeRule(codes[0].Kind); !ok {
+		return &Fault{"identity.kind", clause, "证书模板“" + p.Title + "”没有此类证件的标识扩展", "请改用模板列出的证件"}
+	}
+	if err := identity.Check(codes[0].Kind, codes[0].Value, today); err != nil {
+		return &Fault{"identity.number", clause, err.Error(), "请核对证件号码"}
+	}
+	if r, _ := p.CodeRule(codes[0].Kind); !r.UTF8 && !printable(codes[0].Value) {
+		return &Fault{"identity.number", clause, "证件号码含有不能写入证书的字符", "请核对证件号码"}
+	}
+	return nil
+}
+
+// printable reports whether a text is a PrintableString (X.680 §41.4).
+func printable(s string) bool {
+	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?") == ""
 }
 
 // CheckRequest compares a certificate request with the application: it may say

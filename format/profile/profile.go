@@ -9,14 +9,18 @@ import (
 	"embed"
 	"encoding/asn1"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/identity"
 )
 
 //go:embed data/*.json
@@ -50,6 +54,32 @@ type Profile struct {
 	PathLen  int        `json:"path_len,omitempty"`
 	NoCheck  bool       `json:"no_check,omitempty"`
 	Plain    bool       `json:"plain,omitempty"` // no CDP and AIA: roots
+	Codes    []CodeRule `json:"codes,omitempty"` // identity extensions; off unless a profile says so
+}
+
+// CodeRule puts the number of one kind of document into the certificate, in an
+// identity extension whose form is data: editions of GM/T 0015 differ.
+type CodeRule struct {
+	Kind string `json:"kind"` // of document
+	OID  string `json:"oid"`
+	Tag  int    `json:"tag"` // explicit tag of the choice; -1 is none
+	UTF8 bool   `json:"utf8,omitempty"`
+}
+
+// Code is the number of a document that is to stand in the certificate.
+type Code struct {
+	Kind  string `json:"kind"`
+	Value string `json:"value"`
+}
+
+// CodeRule returns what a profile says of a kind of document.
+func (p Profile) CodeRule(kind string) (CodeRule, bool) {
+	for _, r := range p.Codes {
+		if r.Kind == kind {
+			return r, true
+		}
+	}
+	return CodeRule{}, false
 }
 
 // AttrRule is what the subject may have in one attribute.
@@ -105,8 +135,21 @@ func Parse(text []byte) (Profile, error) {
 	if err := d.Decode(&p); err != nil {
 		return p, err
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return p, errors.New("more than one profile")
+	}
+	switch p.Usage { // anything but "sign" is a CA's: a slip of the pen must not make one
+	case "sign", "ca", "root":
+	default:
+		return p, fmt.Errorf("usage %q", p.Usage)
+	}
 	if _, err := OID(p.Policy); err != nil && !p.Plain {
 		return p, fmt.Errorf("policy: %w", err)
+	}
+	for _, r := range p.Codes {
+		if _, err := OID(r.OID); err != nil || r.Tag < -1 || r.Tag > 30 || identity.Kinds[r.Kind] == "" {
+			return p, fmt.Errorf("code of %q: object identifier %q, tag %d", r.Kind, r.OID, r.Tag)
+		}
 	}
 	for _, u := range append(append([]string{}, p.SignEKU...), p.EncEKU...) {
 		if extUsages[u] == nil {
@@ -116,17 +159,18 @@ func Parse(text []byte) (Profile, error) {
 	return p, nil
 }
 
-// OID reads "2.999.1".
+// OID reads "2.999.1", in the one spelling it has and with numbers that every
+// reader of DER takes.
 func OID(text string) (asn1.ObjectIdentifier, error) {
 	var id asn1.ObjectIdentifier
 	for part := range strings.SplitSeq(text, ".") {
 		n, err := strconv.Atoi(part)
-		if err != nil || n < 0 {
+		if err != nil || n < 0 || n > math.MaxInt32 || strconv.Itoa(n) != part {
 			return nil, fmt.Errorf("%q is not an object identifier", text)
 		}
 		id = append(id, n)
 	}
-	if len(id) < 2 || id[0] > 2 || id[0] < 2 && id[1] > 39 {
+	if len(id) < 2 || id[0] > 2 || id[0] < 2 && id[1] > 39 || id[1] > math.MaxInt32-80 {
 		return nil, fmt.Errorf("%q is not an object identifier", text)
 	}
 	return id, nil
@@ -156,6 +200,7 @@ type Wish struct {
 	Subject   []byte // DER name
 	Point     []byte
 	SAN       []cert.AltName
+	Codes     []Code
 }
 
 // Use says which certificate of a pair is meant.
@@ -193,6 +238,12 @@ func (p Profile) Draft(use Use, w Wish, issuer *cert.Certificate, at Place) cert
 	}
 	if len(w.SAN) > 0 {
 		d.Extensions = append(d.Extensions, cert.AltNames(w.SAN))
+	}
+	for _, c := range w.Codes { // the same in both certificates of a pair
+		if r, ok := p.CodeRule(c.Kind); ok {
+			id, _ := OID(r.OID) // checked when the profile was read
+			d.Extensions = append(d.Extensions, cert.IdentityCode(id, r.Tag, r.UTF8, c.Value))
+		}
 	}
 	if p.NoCheck {
 		d.Extensions = append(d.Extensions, cert.NoCheck())

@@ -102,6 +102,7 @@ func (is *Issuer) read(j *job, content []byte) error {
 	}
 	for _, fault := range []*profile.Fault{
 		p.CheckSubject(j.app.Subject), p.CheckSAN(j.app.SAN), p.CheckRequest(req, j.app.Subject, j.app.SAN), p.CheckDays(j.app.Days),
+		p.CheckCodes(j.app.Codes, is.Now()),
 	} {
 		if fault != nil {
 			return BadContent.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
@@ -300,7 +301,7 @@ func (is *Issuer) prepare(j *job, use profile.Use, earlier []byte) ([]byte, erro
 	}
 	x := certlint.Context{
 		Profile: j.profile, Use: use, Issuer: is.Cert, Place: is.place(j.Shards[i]),
-		Wish: profile.Wish{Serial: serial, NotBefore: j.From, NotAfter: j.To, Subject: j.subject, Point: point, SAN: j.app.SAN},
+		Wish: profile.Wish{Serial: serial, NotBefore: j.From, NotAfter: j.To, Subject: j.subject, Point: point, SAN: j.app.SAN, Codes: j.app.Codes},
 	}
 	tbs := cert.TBS(earlier)
 	if earlier == nil {

@@ -42,8 +42,11 @@ type Plan struct {
 
 // planned are the acts a person can order.
 var planned = map[string]casework.Action{
-	"ra.submit": Submit, "ra.approve": Approve, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke,
+	"ra.submit": Submit, "ra.approve": Approve, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke, "ra.withdraw": Withdraw, "ra.discard": Discard,
 }
+
+// Own reports whether only who drafted a case may order an act on it.
+func Own(do casework.Action) bool { return do == Submit || do == Withdraw || do == Discard }
 
 // Plan looks up what an order is about and decides whether the person could
 // carry it out now; nothing changes.
@@ -99,7 +102,7 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		}
 		return NotIssued.At("id", NotIssued.Clause).Because("%s当前为“%s”", rec.ID, kind.StateTitle(rec.State))
 	}
-	if do == Submit && who.Holds(access.RAClerk) && rec.CreatedBy != who.ID {
+	if Own(do) && who.Holds(access.RAClerk) && rec.CreatedBy != who.ID {
 		return NotYours.At("id", NotYours.Clause).Because("%s 由 %s 起草", rec.ID, rec.CreatedBy)
 	}
 	_, err := kind.Next(rec.Case, access.Preview(who), do, itemOf(rec), access.Proof{}, r.Now())
@@ -216,9 +219,14 @@ func save(rec Record, m casework.Move) Save {
 	s := Save{Record: rec, Move: m}
 	if rec.Kind == IssueKind.Name {
 		s.Claim = m.Event.Did == Submit
-		s.Release = m.Event.To == Drafted || m.Event.To == Rejected || m.Event.To == Revoked
+		s.Release = slices.Contains([]casework.State{Drafted, Rejected, Revoked, Discarded}, m.Event.To)
 	}
 	return s
+}
+
+// Note writes that somebody did something that left the cases as they are.
+func (r *Registrar) Note(ctx context.Context, who access.Person, item, object, source string) error {
+	return r.Store.Refuse(ctx, r.line(who, item, object, source))
 }
 
 // Turned writes a refusal of authority to the trail; other refusals change

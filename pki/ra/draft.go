@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +38,7 @@ type Form struct {
 	SAN      []cert.AltName `json:"san,omitempty"`
 	Days     int            `json:"validity_days,omitempty"`
 	Notices  []string       `json:"notices,omitempty"`   // codes of Notices; all four when absent
-	Accord   string         `json:"agreement,omitempty"` // version agreed to
+	Accord   string         `json:"agreement,omitempty"` // version agreed to; that in force when absent, "none" when not agreed
 }
 
 // IdentityForm is the identity document and how it was checked.
@@ -61,7 +63,7 @@ func ParseForm(data []byte) (Form, error) {
 	if err := d.Decode(&f); err != nil {
 		return f, BadForm.At(fieldOf(err), BadForm.Clause).Because("%v", err)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
 		return f, BadForm.At("file", BadForm.Clause).Because("有多于一个 JSON 值")
 	}
 	return f, nil
@@ -124,6 +126,9 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if err := r.checkIdentity(p, f.Identity); err != nil {
 		return Record{}, err
 	}
+	if fault := p.CheckCodes(codesOf(p, f.Identity), r.Now()); fault != nil {
+		return Record{}, BadIdentity.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
+	}
 	if strings.TrimSpace(f.CSR) == "" {
 		return Record{}, BadCSR.At("csr", BadCSR.Clause).Because("缺少证书请求")
 	}
@@ -142,6 +147,15 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		return Record{}, KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
 	}
 	return r.record(f, p, req, keyHash, by)
+}
+
+// codesOf is the number that the profile puts into the certificate, if it does.
+// Elsewhere the number never leaves the desk.
+func codesOf(p profile.Profile, f IdentityForm) []profile.Code {
+	if _, ok := p.CodeRule(f.Kind); !ok {
+		return nil
+	}
+	return []profile.Code{{Kind: f.Kind, Value: strings.ToUpper(f.Number)}}
 }
 
 // open names the profiles that can be applied for.
@@ -201,7 +215,7 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	app := enroll.Application{
 		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
 		Identity: enroll.Identity{Kind: f.Identity.Kind, Masked: identity.Mask(f.Identity.Number), Commitment: alg.Digest(salt, []byte(f.Identity.Number))},
-		Check:    r.check(f.Identity, by, now), Notices: f.Notices, Accord: f.Accord, CPS: r.CPS,
+		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, Accord: f.Accord, CPS: r.CPS,
 	}
 	if app.Days == 0 {
 		app.Days = p.Days.Default
@@ -211,8 +225,11 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 			app.Notices = append(app.Notices, n.Code)
 		}
 	}
-	if app.Accord == "" {
+	switch app.Accord {
+	case "":
 		app.Accord = r.Accord
+	case "none":
+		app.Accord = ""
 	}
 	return Record{
 		Case:    casework.Case{ID: id, Kind: IssueKind.Name, State: Drafted},

@@ -16,6 +16,7 @@ const (
 	Rejected  casework.State = "rejected"
 	Revoked   casework.State = "revoked"
 	Done      casework.State = "done"
+	Discarded casework.State = "discarded"
 )
 
 // Actions on cases.
@@ -30,15 +31,19 @@ const (
 	Revoke  casework.Action = "revoke"
 	Carry   casework.Action = "carry"
 	End     casework.Action = "end"
+	// Withdraw takes a submission back before anybody reviewed it; Discard gives
+	// a draft up.
+	Withdraw casework.Action = "withdraw"
+	Discard  casework.Action = "discard"
 )
 
 var states = map[casework.State]string{
-	Drafted: "草稿", Submitted: "待审核", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结",
+	Drafted: "草稿", Submitted: "待审核", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
 }
 
 var acts = map[casework.Action]string{
 	Submit: "提交审核", Approve: "审核通过", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "签发被拒",
-	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行撤销", End: "证书撤销",
+	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行撤销", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
 }
 
 // IssueKind takes an application from the counter to the subscriber's hand.
@@ -47,6 +52,8 @@ var IssueKind = casework.Kind{
 	Name: "ra.issue", Title: "证书申请", Start: Drafted, States: states, Acts: acts,
 	Steps: []casework.Step{
 		{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
+		{From: Drafted, Do: Discard, By: access.RAClerk, To: Discarded},
+		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Drafted},
 		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
 		{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
 		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
@@ -66,6 +73,7 @@ var RevokeKind = casework.Kind{
 		{From: Drafted, Do: Revoke, By: access.RAClerk, To: Submitted},
 		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Revoke},
 		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Revoke},
+		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
 		{From: Approved, Do: Carry, By: access.Machine, To: Done},
 		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
 	},
@@ -81,6 +89,14 @@ var Notices = []struct{ Code, Text string }{
 	{"liability", "电子签名所产生的法律责任"},
 	{"holder-data", "保存和使用电子签名认证证书持有人信息的权限和责任"},
 	{"scope", "电子政务电子认证服务机构和电子签名认证证书持有人的责任范围"},
+}
+
+// Avers is what the law asks a person to have done before the act, as they
+// declare it by signing (Order No. 4 art. 21).
+var Avers = map[string]string{
+	"ra.submit":  "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
+	"ra.approve": "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
+	"ra.produce": "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",
 }
 
 // CheckMethods are the ways an identity may be checked. (身份查验方式)

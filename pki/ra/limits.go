@@ -12,6 +12,15 @@ const (
 	// through them before signing.
 	ActMax = 5000
 
+	// EvidenceMax bounds one evidence file: a few pages scanned in colour.
+	EvidenceMax = 10 << 20
+
+	// ExportMax bounds the lines of one exported list.
+	ExportMax = 50000
+
+	// nameMax bounds a file name, in bytes: what file systems take.
+	nameMax = 255
+
 	// NoteMax bounds a reason or opinion, in characters.
 	NoteMax = 500
 )

@@ -1,6 +1,8 @@
 package ra
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/pem"
 
@@ -29,6 +31,39 @@ func PackageOf(rec Record, chain [][]byte) Package {
 		p.Chain = append(p.Chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
 	return p
+}
+
+// files are a package's files in a fixed order; absent ones are left out.
+func (p Package) files() []file {
+	var list []file
+	for _, f := range []file{{"sign.pem", p.Sign}, {"enc.pem", p.Enc}, {"chain.pem", p.Chain}, {"sealed-key.der", p.Sealed}} {
+		if len(f.data) > 0 {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+type file struct {
+	name string
+	data []byte
+}
+
+// Zip packs a package; the same bytes each time.
+func (p Package) Zip() ([]byte, error) {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, f := range p.files() {
+		w, err := z.Create(f.name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.data); err != nil {
+			return nil, err
+		}
+	}
+	err := z.Close()
+	return b.Bytes(), err
 }
 
 // Delivery returns a delivered case to its producer.

@@ -55,13 +55,18 @@ type Save struct {
 
 // Query finds cases. Empty fields match all.
 type Query struct {
-	State casework.State
-	Kind  string
-	Text  string // part of the title, an id, a serial or a batch
-	Blind []byte // exact identity number
-	By    access.PersonID
-	After string // id of the last case of the page before
-	Limit int
+	State   casework.State
+	States  []casework.State // any of these, when State is empty
+	Kind    string
+	Profile string
+	Text    string // part of the title, an id, a serial or a batch
+	Batch   string
+	Blind   []byte // exact identity number
+	By      access.PersonID
+	From    time.Time // created at or after
+	To      time.Time // created before
+	After   string    // id of the last case of the page before
+	Limit   int
 }
 
 // Batch is a sheet that was taken in.
@@ -106,6 +111,12 @@ type Store interface {
 	BatchByDigest(ctx context.Context, digest []byte) (b Batch, ok bool, err error)
 	// Batch returns one; NoCase if there is none.
 	Batch(ctx context.Context, id string) (Batch, error)
+	// Batches lists sheets without their rows, newest first; after is the id of
+	// the last of the page before.
+	Batches(ctx context.Context, after string, limit int) ([]Batch, error)
+	// BatchCounts counts the cases of a sheet by state.
+	BatchCounts(ctx context.Context, id string) (map[casework.State]int, error)
+	EvidenceStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

@@ -1,5 +1,7 @@
-// Three people carry one application to a certificate, and a sheet of 200 rows
-// with 7 errors is taken in; outcomes are read from the interface, not the page.
+// The registration console, as people use it: three people carry one application
+// to a certificate, a sheet of 200 rows with 7 errors is taken in, approved and
+// issued, the auditor marks and exports, a pair is revoked. Every button of the
+// console is pressed; outcomes are read from the interface, not from the page.
 import { chromium } from 'playwright-core';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync, mkdirSync } from 'node:fs';
@@ -16,73 +18,191 @@ const csr = cn => {
   return readFileSync(k + '.csr', 'utf8');
 };
 
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
-const foreign = [];
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] });
+const foreign = [], broken = [], pressed = new Set(), seen = new Set();
+
+// Buttons that exist on a page but are pressed elsewhere are told by their name.
+const label = text => text.replace(/（\d+）|\d+ 件/g, '').replace(/\s+/g, '').trim();
 
 async function desk(name) {
-  const context = await browser.newContext({ acceptDownloads: true });
+  const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1360, height: 900 } });
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: site });
   const page = await context.newPage();
   page.on('request', r => { if (!r.url().startsWith(site) && !r.url().startsWith('blob:')) foreign.push(r.url()); });
-  page.on('pageerror', e => { throw e; });
+  page.on('pageerror', e => broken.push(String(e)));
+  page.on('console', m => { if (m.type() === 'error' && !/status of (4\d\d)/.test(m.text())) broken.push(m.text()); });
   await page.goto(site);
-  await page.setInputFiles('[name=cert]', `${people}/${name}/cert.pem`);
-  await page.setInputFiles('[name=key]', `${people}/${name}/key.pem`);
-  await page.fill('[name=pass]', readFileSync(`${people}/${name}/pass`, 'utf8').trim());
-  await page.click('button:has-text("登录")');
-  await page.waitForSelector('h1:has-text("案件")');
+  await openKey(page, 'form[data-sign-in]', name);
+  await press(page, 'form[data-sign-in] button');
+  await page.waitForSelector('h1:has-text("工作台")');
   return page;
 }
-const shot = async (page, name) => { if (screens) { mkdirSync(screens, { recursive: true }); await page.screenshot({ path: `${screens}/${name}.png`, fullPage: true }); } };
-const sign = page => page.click('#do-sign');
+async function openKey(page, form, name) {
+  await page.setInputFiles(`${form} [name=cert]`, `${people}/${name}/cert.pem`);
+  await page.setInputFiles(`${form} [name=key]`, `${people}/${name}/key.pem`);
+  await page.fill(`${form} [name=pass]`, readFileSync(`${people}/${name}/pass`, 'utf8').trim());
+}
+async function note(page) {
+  for (const t of await page.locator('button, a.button').allTextContents()) if (label(t)) seen.add(label(t));
+}
+async function press(page, selector) {
+  const b = page.locator(selector).first();
+  await b.waitFor();
+  await note(page);
+  pressed.add(label(await b.textContent()));
+  await b.click();
+}
+async function goTo(page, title) {
+  await page.click(`nav >> text=${title}`);
+  await page.waitForSelector(`header h1:has-text("${title}")`);
+  await note(page);
+}
+const shot = async (page, name) => { await note(page); if (screens) { mkdirSync(screens, { recursive: true }); await page.screenshot({ path: `${screens}/${name}.png`, fullPage: true }); } };
+const sign = page => press(page, '#do-sign');
 async function until(id, state) {
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 150; i++) {
     const v = as('ra-clerk', 'ra', 'show', id);
     if (v.state === state) return v;
     await new Promise(r => setTimeout(r, 100));
   }
   throw new Error(`${id} does not come to ${state}`);
 }
+const last = page => page.url().split('/').pop();
+
+// A stranger sees the door and nothing else.
+{
+  const page = await browser.newPage();
+  await page.goto(site + '/cases');
+  await page.waitForSelector('h1:has-text("登录")');
+  await shot(page, 'sign-in');
+  await openKey(page, 'form[data-sign-in]', 'ra-clerk');
+  await page.fill('[name=pass]', 'wrong');
+  await page.click('form[data-sign-in] button');
+  await page.waitForSelector('.problem:has-text("口令不对")');
+  await page.close();
+}
 
 // One application.
 const clerk = await desk('ra-clerk');
-await shot(clerk, 'cases-empty');
-await clerk.click('nav >> text=新申请');
-await clerk.waitForSelector('[name="subject.CN"]');
-await clerk.fill('[name="subject.O"]', '某某局（样例）');
-await clerk.fill('[name="subject.CN"]', '张三');
-await clerk.fill('[name="identity.number"]', '110105194912310021');
-await clerk.fill('[name=csr]', csr('张三'));
-await clerk.click('button:has-text("保存草稿")');
-await clerk.waitForSelector('.error:has-text("校验位")');
-assert.equal(await clerk.getAttribute('[name="identity.number"]', 'aria-invalid'), 'true');
+await shot(clerk, 'home-empty');
+await press(clerk, 'a.button:has-text("录入第一件申请")');
+await clerk.waitForSelector('select[name=profile]');
+await clerk.selectOption('select[name=profile]', 'organisation-dual');
+await clerk.waitForSelector('fieldset[data-of="organisation-dual"]:visible');
+await clerk.selectOption('select[name=profile]', 'person-dual');
+const of = 'fieldset[data-of="person-dual"] ';
+await clerk.fill(of + '[name="subject.O"]', '某某局（样例）');
+await clerk.fill(of + '[name="subject.CN"]', '张三');
+await clerk.fill(of + '[name="identity.number"]', '110105194912310021');
+writeFileSync(`${dir}/../scan.txt`, '身份证正反面扫描（样例）');
+await clerk.setInputFiles('[data-evidence]', `${dir}/../scan.txt`);
+await press(clerk, '#evidence [data-drop]');
+await clerk.waitForSelector('#evidence code', { state: 'detached' });
+await clerk.setInputFiles('[data-evidence]', `${dir}/../scan.txt`);
+await clerk.waitForSelector('#evidence code');
+writeFileSync(`${dir}/../one.csr`, csr('张三'));
+await clerk.setInputFiles('[data-into]', `${dir}/../one.csr`);
+await clerk.waitForFunction(() => document.querySelector('#csr').value.includes('BEGIN'));
+await press(clerk, 'button:has-text("保存草稿")');
+await clerk.waitForSelector('.why:has-text("校验位")');
+assert.equal(await clerk.getAttribute(of + '[name="identity.number"]', 'aria-invalid'), 'true', 'the field at fault is marked');
+assert.equal(await clerk.inputValue(of + '[name="subject.CN"]'), '张三', 'what was typed stays');
 await shot(clerk, 'refusal');
-await clerk.fill('[name="identity.number"]', '11010519491231002X');
-await clerk.click('button:has-text("保存草稿")');
-await clerk.waitForSelector('[data-act="ra.submit"]');
-await clerk.click('[data-act="ra.submit"]');
-await clerk.waitForSelector('#statement:has-text("虎符操作声明")');
+await clerk.fill(of + '[name="identity.number"]', '11010519491231002X');
+for (const t of await clerk.locator('label.tick input').all()) await t.check();
+await press(clerk, 'button:has-text("保存草稿")');
+await press(clerk, 'a.button:has-text("修改草稿")');
+await clerk.waitForSelector('#evidence code');
+await press(clerk, 'a.button:has-text("取消")');
+await clerk.waitForSelector('header h1:has-text("案件")');
+await clerk.click('tbody a >> nth=0');
+await press(clerk, '[data-act="ra.submit"]');
+await clerk.waitForSelector('#statement:has-text("注册系统")');
 await shot(clerk, 'sign');
+await press(clerk, '#no-sign');
+await press(clerk, '[data-act="ra.submit"]');
 await sign(clerk);
-await clerk.waitForSelector('dd:has-text("待审核")');
-const id = clerk.url().split('/').pop();
+await clerk.waitForSelector('.steps .now:has-text("待审核")');
+const id = last(clerk);
 assert.equal(as('ra-clerk', 'ra', 'show', id).state, 'submitted');
+assert.equal(as('ra-clerk', 'ra', 'show', id).application.check.evidence.length, 1, 'the evidence is named by its digest');
+await press(clerk, 'button:has-text("复制")');
 
+// It is withdrawn, submitted again, returned with a reason and corrected.
+await press(clerk, '[data-act="ra.withdraw"]');
+await sign(clerk);
+await press(clerk, '[data-act="ra.submit"]');
+await sign(clerk);
+await until(id, 'submitted');
 const reviewer = await desk('ra-reviewer');
+await shot(reviewer, 'home-reviewer');
 await reviewer.click(`text=${id}`);
-await reviewer.fill('[name=note]', '材料齐全');
-await reviewer.click('[data-act="ra.approve"]');
+await reviewer.fill('form:has([data-act="ra.return"]) textarea', '请核对部门');
+await press(reviewer, '[data-act="ra.return"]');
+await sign(reviewer);
+await until(id, 'drafted');
+await clerk.reload();
+await press(clerk, 'a.button:has-text("修改草稿")');
+await clerk.waitForSelector('.note:has-text("请核对部门")');
+await clerk.fill(of + '[name="subject.OU"]', '办公室');
+await clerk.fill(of + '[name="identity.number"]', '11010519491231002X');
+await press(clerk, 'button:has-text("保存草稿")');
+
+// After a reload the key has to be opened again: another's is refused.
+await press(clerk, '[data-act="ra.submit"]');
+await clerk.waitForSelector('#unlock[open]');
+await openKey(clerk, '#unlock', 'ra-clerk2');
+await press(clerk, '#unlock button.primary');
+await clerk.waitForSelector('#unlock .problem:has-text("不是当前登录人员")');
+await openKey(clerk, '#unlock', 'ra-clerk');
+await press(clerk, '#unlock button.primary');
+await sign(clerk);
+await until(id, 'submitted');
+
+// A stale page is refused and changes nothing.
+await reviewer.goto(`${site}/cases/${id}`);
+as('ra-clerk', 'ra', 'withdraw', id);
+await press(reviewer, '[data-act="ra.approve"]');
+await reviewer.waitForSelector('.problem:has-text("当前状态不能")');
+assert.equal(as('ra-clerk', 'ra', 'show', id).state, 'drafted');
+as('ra-clerk', 'ra', 'submit', id);
+
+await reviewer.reload();
+await reviewer.fill('form:has([data-act="ra.approve"]) textarea', '材料齐全');
+await press(reviewer, '[data-act="ra.approve"]');
+await openKey(reviewer, '#unlock', 'ra-reviewer');
+await press(reviewer, '#unlock button.primary');
 await sign(reviewer);
 await until(id, 'issued');
 
 const producer = await desk('ra-producer');
 await producer.click(`text=${id}`);
-await producer.click('[data-act="ra.produce"]');
+await press(producer, '[data-act="ra.produce"]');
 await sign(producer);
-await producer.waitForSelector('text=下载交付包');
+const [pack] = await Promise.all([producer.waitForEvent('download'), press(producer, 'a.button:has-text("下载交付包")')]);
+await pack.saveAs(`${dir}/../pack.zip`);
+execFileSync('python3', ['-c', `import zipfile; z=zipfile.ZipFile("${dir}/../pack.zip"); assert sorted(z.namelist())==["chain.pem","enc.pem","sealed-key.der","sign.pem"], z.namelist()`]);
 const done = await until(id, 'delivered');
 assert.ok(done.sign && done.enc, 'both certificates');
-assert.equal(done.events.find(e => e.did === 'approve').note, '材料齐全');
+assert.equal(done.events.filter(e => e.did === 'approve').pop().note, '材料齐全');
 await shot(producer, 'case');
+
+// A draft is given up, another application is refused for good.
+const form = { profile: 'person-dual', subject: { C: 'CN', CN: '李四' }, identity: { kind: 'resident-id', number: '11010519491231002X' }, csr: csr('李四') };
+writeFileSync(`${dir}/../li.json`, JSON.stringify(form));
+const li = as('ra-clerk', 'ra', 'draft', `${dir}/../li.json`).id;
+await clerk.goto(`${site}/cases/${li}`);
+await press(clerk, '[data-act="ra.discard"]');
+await openKey(clerk, '#unlock', 'ra-clerk');
+await press(clerk, '#unlock button.primary');
+await sign(clerk);
+await until(li, 'discarded');
+const bad = as('ra-clerk', 'ra', 'submit', `${dir}/../li.json`).id;
+await goTo(reviewer, '案件');
+await reviewer.click(`text=${bad}`);
+await press(reviewer, '[data-act="ra.reject"]');
+await sign(reviewer);
+await until(bad, 'rejected');
 
 // A sheet of 200 rows, 7 of them wrong.
 const oneLine = pem => pem.replace(/-----[^-]+-----|\s/g, '');
@@ -100,45 +220,166 @@ row('person-dual', 'CN', '请求', good, 'AAAA');
 row('person-dual', 'CN', '不符', good, oneLine(csr('别人')));
 const file = `${dir}/../rows.csv`;
 writeFileSync(file, rows.join('\n') + '\n');
-await clerk.click('nav >> text=批量录入');
+await goTo(clerk, '批量录入');
+const [sample] = await Promise.all([clerk.waitForEvent('download'), press(clerk, 'a:has-text("下载样例")')]);
+assert.match(readFileSync(await sample.path(), 'utf8'), /profile,C,ST/);
 await clerk.setInputFiles('[name=file]', file);
-await clerk.click('button:has-text("上传并检查")');
+await press(clerk, 'button:has-text("上传并检查")');
 await clerk.waitForSelector('#summary:has-text("收下 193 行，退回 7 行")', { timeout: 60000 });
 assert.equal(await clerk.locator('tr.bad').count(), 7);
 await shot(clerk, 'sheet');
-await clerk.click('#submit-batch');
+const batch = last(clerk);
+await press(clerk, '#submit-batch');
 await clerk.waitForSelector('#statement:has-text("193")');
 await sign(clerk);
 await clerk.waitForSelector('#summary:has-text("待提交 0 件")', { timeout: 60000 });
+const [results] = await Promise.all([clerk.waitForEvent('download'), press(clerk, 'a:has-text("下载逐行结果")')]);
+assert.equal(readFileSync(await results.path(), 'utf8').trim().split('\n').length, 201);
+await press(clerk, 'a.button:has-text("查看案件")');
+await clerk.waitForSelector('header h1:has-text("案件")');
 assert.equal(as('ra-clerk', 'ra', 'list', '--state', 'submitted', '--limit', '200').cases.length, 193);
 
-// The other pages answer, and the auditor's button marks.
-await clerk.click('nav >> text=账本与状态');
-await clerk.waitForSelector('pre:has-text("hufu/ledger/")');
-await shot(clerk, 'status');
+// The reviewer approves a page of them at once; the batch page follows.
+await reviewer.goto(`${site}/sheets/${batch}`);
+await press(reviewer, 'a.button:has-text("审核本批")');
+await reviewer.waitForSelector('[data-all]');
+await reviewer.check('[data-all]');
+await press(reviewer, 'button:has-text("核准所选（50）")');
+await openKey(reviewer, '#unlock', 'ra-reviewer');
+await press(reviewer, '#unlock button.primary');
+await sign(reviewer);
+await reviewer.waitForSelector('#toast:has-text("已办理")');
+await reviewer.check('[data-pick] >> nth=0');
+await press(reviewer, 'button:has-text("退回所选（1）")');
+await sign(reviewer);
+await reviewer.waitForFunction(() => document.querySelectorAll('[data-pick]:checked').length === 0);
+await reviewer.check('[data-pick] >> nth=0');
+await press(reviewer, 'button:has-text("不予通过（1）")');
+await sign(reviewer);
+for (let i = 0; as('ra-clerk', 'ra', 'batch', batch).counts.issued !== 50; i++) {
+  assert.ok(i < 100, 'the batch is issued');
+  await new Promise(r => setTimeout(r, 200));
+}
+assert.equal(as('ra-clerk', 'ra', 'batch', batch).counts.rejected, 1);
+await goTo(reviewer, '案件');
+await press(reviewer, 'a.button:has-text("清除")');
+await reviewer.fill('[name=q]', '样例');
+await press(reviewer, 'form.filter button');
+await reviewer.waitForURL(/[?&]q=/);
+await press(reviewer, 'a.button[rel=next]');
+await reviewer.waitForURL(/after=/);
+await press(reviewer, 'a.button:has-text("回到第一页")');
+await reviewer.waitForURL(u => !u.search.includes('after='));
+await shot(reviewer, 'cases');
+const [list] = await Promise.all([reviewer.waitForEvent('download'), press(reviewer, 'a:has-text("导出 CSV")')]);
+assert.equal(readFileSync(await list.path(), 'utf8').trim().split('\n').length, 194, 'all that match are exported, not one page');
+await clerk.goto(`${site}/cases?state=drafted`);
+await clerk.check('[data-pick] >> nth=0');
+await press(clerk, 'button:has-text("提交所选（1）")');
+await openKey(clerk, '#unlock', 'ra-clerk');
+await press(clerk, '#unlock button.primary');
+await sign(clerk);
+await clerk.waitForSelector('.empty');
+const spare = as('ra-clerk', 'ra', 'draft', `${dir}/../li.json`).id;
+await clerk.goto(`${site}/cases?state=drafted`);
+await clerk.check('[data-pick] >> nth=0');
+await press(clerk, 'button:has-text("作废所选（1）")');
+await openKey(clerk, '#unlock', 'ra-clerk');
+await press(clerk, '#unlock button.primary');
+await sign(clerk);
+await until(spare, 'discarded');
+await producer.goto(`${site}/cases?state=issued`);
+await producer.check('[data-pick] >> nth=0');
+await press(producer, 'button:has-text("制证交付所选（1）")');
+await openKey(producer, '#unlock', 'ra-producer');
+await press(producer, '#unlock button.primary');
+await sign(producer);
+for (let i = 0; as('ra-clerk', 'ra', 'batch', batch).counts.delivered !== 1; i++) { assert.ok(i < 50); await new Promise(r => setTimeout(r, 100)); }
+
+// Certificates are found, shown and taken away.
+await goTo(clerk, '证书模板');
+await shot(clerk, 'profiles');
+await clerk.click('nav >> text="证书"');
+await clerk.waitForSelector('header h1:has-text("证书")');
+await clerk.fill('[name=q]', done.enc_serial);
+await press(clerk, 'form.filter button');
+await press(clerk, 'a.button:has-text("清除")');
+await shot(clerk, 'certificates');
+await clerk.goto(`${site}/certificates/${done.enc_serial}`);
+await clerk.waitForSelector('td:has-text("密钥加密、数据加密、密钥协商")');
+await shot(clerk, 'certificate');
+const [pem] = await Promise.all([clerk.waitForEvent('download'), press(clerk, 'a.button:has-text("下载证书")')]);
+assert.match(readFileSync(await pem.path(), 'utf8'), /BEGIN CERTIFICATE/);
+await goTo(clerk, '账本与状态');
+await clerk.waitForSelector('td:has-text("全量")');
+await shot(clerk, 'ledger');
+await goTo(clerk, '帮助');
+
+// The auditor marks and exports; what is exported verifies.
 const auditor = await desk('ra-auditor');
-await auditor.click('nav >> text=审计');
-await auditor.click('button:has-text("标记已审计")');
+await goTo(auditor, '审计');
+await auditor.fill('[name=object]', id);
+await press(auditor, 'form.filter button');
+await auditor.waitForSelector(`td:has-text("${id}")`);
+await press(auditor, 'a.button:has-text("清除")');
+await press(auditor, 'button:has-text("全部标记已审计")');
 await sign(auditor);
 await auditor.waitForSelector('td:has-text("已审计")');
 await shot(auditor, 'audit');
 assert.ok(as('ra-auditor', 'ra', 'audit', 'list', '--q', id).every(l => l.marked));
+const [trail] = await Promise.all([auditor.waitForEvent('download'), press(auditor, 'a.button:has-text("导出（可离线核验）")')]);
+await trail.saveAs(`${dir}/../audit.zip`);
+execFileSync(hufu, ['verify', `${dir}/../audit.zip`, '--key', `${people}/audit-ra.pem`]);
 
 // Revocation from the page, agreed by another.
-await clerk.click('nav >> text=撤销');
-await clerk.fill('[name=serial]', done.sign_serial);
-await clerk.click('button:has-text("签名并申请")');
+await clerk.goto(`${site}/cases/${id}`);
+await press(clerk, 'a.button:has-text("撤销证书")');
+await clerk.waitForSelector('.note:has-text("张三")');
+await shot(clerk, 'revoke');
+await press(clerk, 'a.button:has-text("取消")');
+await clerk.goto(`${site}/certificates/${done.sign_serial}`);
+await press(clerk, 'a.button:has-text("撤销")');
+await clerk.selectOption('[name=reason]', 'superseded');
+await press(clerk, 'button:has-text("签名并申请撤销")');
+await openKey(clerk, '#unlock', 'ra-clerk');
+await press(clerk, '#unlock button.primary');
 await sign(clerk);
-await clerk.waitForSelector('h1:has-text("证书撤销")');
-const rev = clerk.url().split('/').pop();
-await reviewer.goto(`${site}/#/case/${rev}`);
-await reviewer.waitForSelector('[data-act="ra.approve"]');
-await reviewer.click('[data-act="ra.approve"]');
+await clerk.waitForSelector('header h1:has-text("证书撤销")');
+const rev = last(clerk);
+await reviewer.goto(`${site}/cases/${rev}`);
+await press(reviewer, '[data-act="ra.approve"]');
+await openKey(reviewer, '#unlock', 'ra-reviewer');
+await press(reviewer, '#unlock button.primary');
 await sign(reviewer);
 await until(id, 'revoked');
 
-await clerk.click('#out');
+// The key leaves the page at a press; a page that is not there says so; the way out.
+await goTo(clerk, '工作台');
+await shot(clerk, 'home');
+await press(clerk, '[data-unlock]');
+await clerk.waitForSelector('[data-keystate]:has-text("私钥未打开")');
+await press(clerk, '[data-unlock]');
+await press(clerk, '#unlock [data-close]');
+await clerk.goto(`${site}/cases/nothing`);
+await clerk.waitForSelector('.problem:has-text("没有此案件")');
+await press(clerk, 'a.button:has-text("回到首页")');
+for (const b of ['新申请', '批量录入', '撤销证书', '查证书', '帮助']) {
+  await goTo(clerk, '工作台');
+  await press(clerk, `main a.button:has-text("${b}")`);
+  await clerk.waitForSelector(`main`);
+}
+await goTo(auditor, '工作台');
+await press(auditor, 'main a.button:has-text("审计")');
+await press(clerk, '[data-sign-out]');
 await clerk.waitForSelector('h1:has-text("登录")');
+
+// Keyboard alone: the sign-in form is reached and left by tabbing.
+await clerk.keyboard.press('Tab');
+assert.equal(await clerk.evaluate(() => document.activeElement.className), 'skip', 'the first stop is the way past the menu');
+
 assert.deepEqual(foreign, [], 'no request leaves the site');
+assert.deepEqual(broken, [], 'no script fails and no policy is offended');
+const never = [...seen].filter(t => !pressed.has(t));
+assert.deepEqual(never, [], 'every button was pressed');
 await browser.close();
-console.log('console: one application, 200 rows with 7 errors, audit and revocation');
+console.log(`console: ${pressed.size} buttons pressed; one application, 200 rows with 7 errors, audit and revocation`);

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -32,6 +33,7 @@ type Site struct {
 	Now      func() time.Time
 	Mux      *http.ServeMux
 	Secure   bool // cookies only over TLS
+	Behind   bool // only the console reaches it and says for whom it asks
 	api      huma.API
 	sessions sessions
 }
@@ -44,7 +46,7 @@ func (s *Site) Start() *Site {
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"
 	c.CreateHooks = nil // no $schema links in answers
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"session": {Type: "apiKey", In: "cookie", Name: cookieName}, "token": {Type: "http", Scheme: "bearer"},
+		"session": {Type: "apiKey", In: "cookie", Name: CookieName}, "token": {Type: "http", Scheme: "bearer"},
 	}
 	s.api = humago.New(s.Mux, c)
 	s.session()
@@ -67,7 +69,8 @@ func plainError(status int, msg string, errs ...error) huma.StatusError {
 	case status == http.StatusUnauthorized:
 		return &failed{status, access.NotSignedIn.At("", access.NotSignedIn.Clause).Report()}
 	case status >= http.StatusInternalServerError:
-		return trouble(errors.Join(append(errs, errors.New(msg))...))
+		status, report := trouble(errors.Join(append(errs, errors.New(msg))...))
+		return &failed{status, report}
 	}
 	var where, why []string
 	for _, e := range errs {
@@ -99,24 +102,45 @@ func status(k refusal.Kind) int {
 	return http.StatusUnprocessableEntity
 }
 
-// problem turns an error into what a caller may see.
-func problem(err error) error {
+// Problem turns an error into a status and what a caller may see; a failure is
+// logged and shown as a reference number only.
+func Problem(err error) (int, refusal.Report) {
 	if f := refusal.Of(err); f != nil {
 		code := status(f.Reason.Kind)
 		if f.Reason == access.NotSignedIn {
 			code = http.StatusUnauthorized
 		}
-		return &failed{code, f.Report()}
+		return code, f.Report()
 	}
 	return trouble(err)
 }
 
 // trouble is a failure: people see a reference number, the log the rest.
-func trouble(err error) *failed {
+func trouble(err error) (int, refusal.Report) {
 	ref := rand.Text()[:8]
 	slog.Error("request failed", "ref", ref, "err", err)
-	return &failed{http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()}
+	return http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()
 }
+
+func problem(err error) error {
+	code, report := Problem(err)
+	return &failed{code, report}
+}
+
+// File is an answer that is no JSON.
+type File struct {
+	Type string `header:"Content-Type"`
+	Name string `header:"Content-Disposition"`
+	Body []byte
+}
+
+// Attachment is a file to be saved under a name.
+func Attachment(name, kind string, data []byte) *File {
+	return &File{kind, mime.FormatMediaType("attachment", map[string]string{"filename": name}), data}
+}
+
+// SourceHeader is how a console tells the core where its visitor comes from.
+const SourceHeader = "X-Hufu-Source"
 
 // Op describes an operation for the OpenAPI document.
 type Op struct {
@@ -156,14 +180,17 @@ const (
 func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 	return func(c huma.Context, next func(huma.Context)) {
 		source, _, _ := net.SplitHostPort(c.RemoteAddr())
+		if told := c.Header(SourceHeader); s.Behind && told != "" {
+			source = told
+		}
 		c = huma.WithValue(c, sourceKey, source)
 		token := strings.TrimPrefix(c.Header("Authorization"), "Bearer ")
 		if token == "" {
-			if cookie, err := huma.ReadCookie(c, cookieName); err == nil {
+			if cookie, err := huma.ReadCookie(c, CookieName); err == nil {
 				token = cookie.Value
 			}
 		}
-		p, ok := s.find(c.Context(), token)
+		p, ok := s.signedIn(c.Context(), token)
 		if !ok && !open {
 			_ = huma.WriteErr(s.api, c, http.StatusUnauthorized, access.NotSignedIn.Text)
 			return
@@ -186,16 +213,16 @@ func Source(ctx context.Context) string {
 
 // SignedIn returns the person of a page request, by its cookie.
 func (s *Site) SignedIn(r *http.Request) (access.Person, bool) {
-	c, err := r.Cookie(cookieName)
+	c, err := r.Cookie(CookieName)
 	if err != nil {
 		return access.Person{}, false
 	}
-	return s.find(r.Context(), c.Value)
+	return s.signedIn(r.Context(), c.Value)
 }
 
-// find is who a session belongs to, if they may still act: whoever is struck
-// off the register is signed out.
-func (s *Site) find(ctx context.Context, token string) (access.Person, bool) {
+// signedIn is who a session belongs to, while the register still has them:
+// whoever is frozen or revoked is out at once.
+func (s *Site) signedIn(ctx context.Context, token string) (access.Person, bool) {
 	p, ok := s.sessions.find(token, s.Now())
 	if !ok {
 		return access.Person{}, false

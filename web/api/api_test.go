@@ -105,7 +105,7 @@ func (s *site) person(id string, ends time.Time, roles ...access.Role) *person {
 	}
 	p, err := access.PersonOf(access.PersonID(id), "人员"+id, der, roles...)
 	if err == nil {
-		err = s.Trail.DB.Write(s.t.Context(), func(tx *sqldb.Tx) error { return s.people.Add(tx, p, "test", s.now()) })
+		err = s.Trail.DB.Write(s.t.Context(), func(tx *sqldb.Tx) error { _, err := s.people.Add(tx, p, "test", s.now()); return err })
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -273,7 +273,7 @@ func TestWhoIsStruckOffIsSignedOut(t *testing.T) {
 	p := s.person("li", year(), access.RAClerk).signIn()
 	c := p.claim()
 	err := s.Trail.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(`UPDATE person SET disabled = $1`, true)
+		_, err := s.people.Freeze(tx, "li", true)
 		return err
 	})
 	if err != nil {

@@ -107,13 +107,8 @@ func (s *Site) auditMark() {
 }
 
 func (s *Site) auditExport() {
-	type file struct {
-		Type string `header:"Content-Type"`
-		Name string `header:"Content-Disposition"`
-		Body []byte
-	}
 	Handle(s, Op{ID: "audit-export", Method: http.MethodGet, Path: "/api/v1/audit/export", Summary: "导出审计账本（ZIP，可用 hufu verify 离线核验）"},
-		func(ctx context.Context, _ *struct{}) (*file, error) {
+		func(ctx context.Context, _ *struct{}) (*File, error) {
 			if !Person(ctx).Holds(s.Trail.Auditor) {
 				return nil, s.turned(ctx, string(Person(ctx).ID), "audit.export", access.WrongRole.At("role", access.WrongRole.Clause))
 			}
@@ -121,6 +116,6 @@ func (s *Site) auditExport() {
 				return nil, err
 			}
 			data, err := s.Files(ctx)
-			return &file{"application/zip", `attachment; filename="audit.zip"`, data}, err
+			return Attachment("audit.zip", "application/zip", data), err
 		})
 }

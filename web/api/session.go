@@ -14,8 +14,10 @@ import (
 	"github.com/hufu-pki/hufu/base/sqldb"
 )
 
+// CookieName is the session's.
+const CookieName = "hufu_session"
+
 const (
-	cookieName = "hufu_session"
 	idleMax    = 30 * time.Minute // a desk left alone locks itself
 	sessionMax = 12 * time.Hour
 	crowd      = 10000
@@ -161,7 +163,7 @@ func (s *Site) session() {
 }
 
 func (s *Site) cookie(token string, seconds int) string {
-	c := http.Cookie{Name: cookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
+	c := http.Cookie{Name: CookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
 	return c.String()
 }
 

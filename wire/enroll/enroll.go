@@ -8,13 +8,16 @@ package enroll
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/profile"
 )
 
 // Bounds of one message.
@@ -33,6 +36,7 @@ type Application struct {
 	Days     int            `json:"days"`
 	CSR      []byte         `json:"csr"` // DER
 	Identity Identity       `json:"identity"`
+	Codes    []profile.Code `json:"codes,omitempty"` // only where the profile puts the number into the certificate
 	Check    IdentityCheck  `json:"check"`
 	Notices  []string       `json:"notices"`   // given at acceptance (Order No. 4 art. 21)
 	Accord   string         `json:"agreement"` // version of the service agreement accepted
@@ -98,7 +102,7 @@ func Strict(data []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return err
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
 		return fmt.Errorf("more than one JSON value")
 	}
 	return nil

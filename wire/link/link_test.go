@@ -3,10 +3,11 @@ package link_test
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,260 +19,255 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/wire/link"
 )
 
-func key(t *testing.T) *sm2.PrivateKey {
-	t.Helper()
+var (
+	start   = time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
+	ra, ca  = newKey(), newKey()
+	another = newKey()
+	tooBad  = &refusal.Reason{Kind: refusal.Conflict, Code: "test.bad", Text: "不行", Clause: "§1", Fix: "改正"}
+)
+
+func newKey() *sm2.PrivateKey {
 	k, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return k
 }
 
-type (
-	ask struct {
-		N int `json:"n"`
-	}
-	told struct {
-		N      int    `json:"n"`
-		From   string `json:"from"`
-		Source string `json:"source"`
-	}
-)
-
-// wire is two zones and whoever sits between them.
-type wire struct {
-	t              *testing.T
-	server         *link.Server
-	ours, theirs   *sm2.PrivateKey
-	client         *link.Client
-	between        func(*http.Request) // alters what is sent
-	after          func(*http.Response)
-	calls          int
-	turned         []string
-	last           *http.Request
-	lastBody, body []byte
+type word struct {
+	Word string `json:"word"`
 }
 
-var busy = &refusal.Reason{Kind: refusal.Limit, Code: "test.busy", Text: "忙", Clause: "§3", Fix: "稍后再来"}
+// place is a server that repeats words, and a client of it.
+type place struct {
+	*link.Client
+	server  *link.Server
+	said    []string // words the server acted on
+	refused []string
+	now     time.Time
+}
 
-func strung(t *testing.T) *wire {
+func newPlace(t testing.TB) *place {
 	t.Helper()
-	w := &wire{t: t, ours: key(t), theirs: key(t)}
-	w.server = &link.Server{Key: w.theirs, Peers: map[string]*ecdsa.PublicKey{"ra": &w.ours.PublicKey}, Now: time.Now,
-		Refused: func(_ context.Context, from, source, path, why string) {
-			w.turned = append(w.turned, strings.Join([]string{from, path, why}, " "))
-			if source == "" {
-				t.Error("turned away without an address")
-			}
+	p := &place{now: start}
+	now := func() time.Time { return p.now }
+	p.server = &link.Server{Key: ca, Peers: map[string]*ecdsa.PublicKey{"ra": &ra.PublicKey, "va": &another.PublicKey}, Now: now,
+		Refused: func(_ context.Context, from, _, path, why string) {
+			p.refused = append(p.refused, from+" "+path+" "+why)
 		}}
-	link.Handle(w.server, "/double", 100, func(ctx context.Context, from string, in ask) (told, error) {
-		w.calls++
-		switch in.N {
-		case 13:
-			return told{}, busy.At("n", "§4").Because("十三")
-		case 14:
-			return told{}, errors.New("disk /dev/sdb is full")
+	link.Handle(p.server, "/say", 1<<10, func(_ context.Context, peer string, in word) (word, error) {
+		p.said = append(p.said, in.Word)
+		switch in.Word {
+		case "refuse":
+			return word{}, tooBad.At("word", "§2").Because("因为")
+		case "fail":
+			return word{}, errors.New("disk /dev/sdb is full")
 		}
-		return told{2 * in.N, from, link.Source(ctx)}, nil
-	})
-	link.Handle(w.server, "/others", 100, func(context.Context, string, ask) (told, error) { w.calls++; return told{}, nil }, "office")
-	s := httptest.NewServer(w.server)
+		return word{peer + " said " + in.Word}, nil
+	}, "ra")
+	link.Handle(p.server, "/open", 1<<10, func(_ context.Context, _ string, in word) (word, error) { return in, nil })
+	s := httptest.NewServer(p.server)
 	t.Cleanup(s.Close)
-	w.client = &link.Client{URL: s.URL, Name: "ra", Key: w.ours, Peer: &w.theirs.PublicKey, HTTP: &http.Client{Transport: w}, Now: time.Now}
-	return w
+	p.Client = &link.Client{URL: s.URL, Name: "ra", Key: ra, Peer: &ca.PublicKey, HTTP: s.Client(), Now: now}
+	return p
 }
 
-// RoundTrip carries a request, altered if somebody is in between.
-func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	w.lastBody, w.body = body, body
-	if w.between != nil {
-		w.between(r)
-	}
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(w.body)), int64(len(w.body))
-	w.last = r.Clone(r.Context())
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err == nil && w.after != nil {
-		w.after(resp)
-	}
-	return resp, err
-}
-
-func (w *wire) double(n int) (told, error) {
-	var out told
-	err := w.client.Call(w.t.Context(), "/double", ask{n}, &out)
-	return out, err
+func (p *place) say(t testing.TB, w string) (string, error) {
+	t.Helper()
+	var out word
+	err := p.Call(t.Context(), "/say", word{w}, &out)
+	return out.Word, err
 }
 
 func TestAPeerIsAnswered(t *testing.T) {
-	w := strung(t)
-	out, err := w.double(21)
-	if err != nil || out.N != 42 || out.From != "ra" || !strings.HasPrefix(out.Source, "127.0.0.1:") {
-		t.Errorf("%+v %v", out, err)
+	p := newPlace(t)
+	if got, err := p.say(t, "早"); err != nil || got != "ra said 早" {
+		t.Errorf("%q %v", got, err)
 	}
 }
 
-func TestARefusalArrivesAndAFailureDoesNot(t *testing.T) {
-	w := strung(t)
-	_, err := w.double(13)
+func TestARefusalArrivesAsARefusalAndAFailureTellsNothing(t *testing.T) {
+	p := newPlace(t)
+	_, err := p.say(t, "refuse")
 	f := refusal.Of(err)
-	want := refusal.Report{Code: "test.busy", Field: "n", Clause: "§4", Fix: "稍后再来", Text: "忙：十三"}
-	if f == nil || f.Reason.Kind != refusal.Limit || f.Report() != want {
-		t.Errorf("%v", err)
+	if f == nil || f.Reason.Kind != refusal.Conflict || f.Report() != (refusal.Report{Code: "test.bad", Field: "word", Clause: "§2", Fix: "改正", Text: "不行：因为"}) {
+		t.Errorf("%v %+v", err, f)
 	}
-	if _, err = w.double(14); err == nil || refusal.Of(err) != nil || strings.Contains(err.Error(), "disk") {
+	if _, err := p.say(t, "fail"); err == nil || refusal.Of(err) != nil || strings.Contains(err.Error(), "disk") {
 		t.Errorf("%v", err)
 	}
 }
 
-// Whatever is changed on the way, or signed by another, is turned away before
-// anybody acts on it.
-func TestWhatIsAlteredOnTheWayIsTurnedAway(t *testing.T) {
-	stranger := key(t)
-	for what, alter := range map[string]func(w *wire){
-		"the body":   func(w *wire) { w.between = func(*http.Request) { w.body = []byte(`{"n":22}`) } },
-		"the path":   func(w *wire) { w.between = func(r *http.Request) { r.URL.Path = "/others" } },
-		"the sender": func(w *wire) { w.between = func(r *http.Request) { r.Header.Set("Hufu-From", "office") } },
-		"the nonce": func(w *wire) {
-			w.between = func(r *http.Request) { r.Header.Set("Hufu-Nonce", strings.Repeat("0", 32)) }
-		},
-		"a short nonce":     func(w *wire) { w.between = func(r *http.Request) { r.Header.Set("Hufu-Nonce", "") } },
-		"the time":          func(w *wire) { w.between = func(r *http.Request) { r.Header.Set("Hufu-Time", in(time.Second)) } },
-		"no time":           func(w *wire) { w.between = func(r *http.Request) { r.Header.Del("Hufu-Time") } },
-		"no signature":      func(w *wire) { w.between = func(r *http.Request) { r.Header.Del("Hufu-Signature") } },
-		"no base64":         func(w *wire) { w.between = func(r *http.Request) { r.Header.Set("Hufu-Signature", "?") } },
-		"another key":       func(w *wire) { w.client.Key = stranger },
-		"an unknown name":   func(w *wire) { w.client.Name = "stranger" },
-		"no name":           func(w *wire) { w.client.Name = "" },
-		"an old request":    func(w *wire) { w.client.Now = func() time.Time { return time.Now().Add(-5*time.Minute - time.Second) } },
-		"one of tomorrow":   func(w *wire) { w.client.Now = func() time.Time { return time.Now().Add(5*time.Minute + time.Second) } },
-		"meant for another": func(w *wire) { w.client.Peer = &stranger.PublicKey },
+func TestOnlyThePeerItselfIsHeard(t *testing.T) {
+	for name, change := range map[string]func(p *place){
+		"a stranger":                 func(p *place) { p.Name = "nobody" },
+		"another's key":              func(p *place) { p.Key = another },
+		"a peer of another path":     func(p *place) { p.Name, p.Key = "va", another },
+		"a clock six minutes behind": func(p *place) { p.Now = func() time.Time { return start.Add(-6 * time.Minute) } },
+		"a clock six minutes ahead":  func(p *place) { p.Now = func() time.Time { return start.Add(6 * time.Minute) } },
 	} {
-		w := strung(t)
-		alter(w)
-		if out, err := w.double(21); err == nil || refusal.Of(err) != nil {
-			t.Errorf("%s: %+v %v", what, out, err)
+		p := newPlace(t)
+		change(p)
+		if got, err := p.say(t, "x"); err == nil || len(p.said) > 0 || len(p.refused) != 1 {
+			t.Errorf("%s: %q %v, refused %v", name, got, err, p.refused)
 		}
-		if w.calls != 0 || len(w.turned) != 1 {
-			t.Errorf("%s: %d calls, turned away: %q", what, w.calls, w.turned)
-		}
+	}
+	p := newPlace(t)
+	p.Name, p.Key = "va", another
+	if err := p.Call(t.Context(), "/open", word{"x"}, &word{}); err != nil {
+		t.Errorf("a path for every peer: %v", err)
 	}
 }
 
-func in(d time.Duration) string { return strconv.FormatInt(time.Now().Add(d).UnixMilli(), 10) }
-
-// An answer counts only if the peer signed it, for this request.
-func TestAnAnswerThatIsNotThePeersIsNotBelieved(t *testing.T) {
-	var recorded *http.Response
-	var recordedBody []byte
-	keep := func(r *http.Response) []byte {
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Body = io.NopCloser(bytes.NewReader(b))
-		return b
+func TestAnAnswerOfSomebodyElseIsNoAnswer(t *testing.T) {
+	p := newPlace(t)
+	p.Peer = &another.PublicKey
+	if got, err := p.say(t, "x"); err == nil {
+		t.Errorf("%q", got)
 	}
-	for what, alter := range map[string]func(w *wire){
-		"altered": func(w *wire) {
-			w.after = func(r *http.Response) { r.Body = io.NopCloser(strings.NewReader(`{"n":43,"from":"ra"}`)) }
-		},
-		"another status":  func(w *wire) { w.after = func(r *http.Response) { r.StatusCode = 422 } },
-		"unsigned":        func(w *wire) { w.after = func(r *http.Response) { r.Header.Del("Hufu-Signature") } },
-		"of another peer": func(w *wire) { w.server.Key = &wrong{w.theirs, key(t)} },
-		"too long":        func(w *wire) { w.after = func(r *http.Response) { r.Body = io.NopCloser(endless{}) } },
-		"to an older call": func(w *wire) {
-			w.after = func(r *http.Response) { recorded, recordedBody = r, keep(r) }
-			if _, err := w.double(20); err != nil {
-				t.Fatal(err)
+	// An answer belongs to one question: replayed to the next, it is refused.
+	p = newPlace(t)
+	inner := p.HTTP.Transport
+	var first *http.Response
+	var body []byte
+	p.HTTP.Transport = trip(func(r *http.Request) (*http.Response, error) {
+		if first == nil {
+			resp, err := inner.RoundTrip(r)
+			if err != nil {
+				return nil, err
 			}
-			w.after = func(r *http.Response) { *r = *recorded; r.Body = io.NopCloser(bytes.NewReader(recordedBody)) }
-		},
-	} {
-		w := strung(t)
-		alter(w)
-		if out, err := w.double(21); err == nil || refusal.Of(err) != nil {
-			t.Errorf("%s: %+v %v", what, out, err)
+			first = resp
+			if body, err = io.ReadAll(resp.Body); err != nil {
+				return nil, err
+			}
 		}
-	}
-}
-
-// endless is an answer that never ends.
-type endless struct{}
-
-func (endless) Read(b []byte) (int, error) { return len(b), nil }
-
-// wrong is known by one key and signs with another.
-type wrong struct {
-	*sm2.PrivateKey
-	with *sm2.PrivateKey
-}
-
-func (w *wrong) Sign(r io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return w.with.Sign(r, digest, opts)
-}
-
-func TestOnlyNamedPeersMayCallWhatIsNotForAll(t *testing.T) {
-	w := strung(t)
-	if err := w.client.Call(t.Context(), "/others", ask{1}, new(told)); err == nil || w.calls != 0 || len(w.turned) != 1 {
-		t.Errorf("%v, %d calls", err, w.calls)
-	}
-}
-
-func TestWhatDoesNotFitIsRefused(t *testing.T) {
-	w := strung(t)
-	if err := w.client.Call(t.Context(), "/nowhere", ask{1}, new(told)); err == nil || refusal.Of(err) != nil {
-		t.Errorf("an unknown path: %v", err)
-	}
-	if err := w.client.Call(t.Context(), "/double", map[string]string{"n": strings.Repeat("1", 200)}, new(told)); err == nil || len(w.turned) != 1 {
-		t.Errorf("too long: %v", err)
-	}
-	for _, in := range []any{map[string]any{"n": 1, "m": 2}, map[string]any{"n": "1"}, []int{1}} {
-		if err := w.client.Call(t.Context(), "/double", in, new(told)); !errors.Is(err, link.Malformed) && (refusal.Of(err) == nil || refusal.Of(err).Reason.Code != "link.malformed") {
-			t.Errorf("%v: %v", in, err)
-		}
-	}
-	if resp, err := http.Get(w.client.URL + "/double"); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("GET: %v %v", resp, err)
-	}
-	if w.calls != 0 {
-		t.Errorf("%d calls", w.calls)
-	}
-}
-
-// A recorded request may be sent again while its time lasts; it asks the same
-// and is answered the same. Later it is turned away.
-func TestAReplayAsksTheSame(t *testing.T) {
-	w := strung(t)
-	if _, err := w.double(21); err != nil {
+		again := *first
+		again.Body = io.NopCloser(bytes.NewReader(body))
+		return &again, nil
+	})
+	if _, err := p.say(t, "x"); err != nil {
 		t.Fatal(err)
 	}
-	recorded, body := w.last, w.lastBody
-	send := func() (int, string) {
-		r := recorded.Clone(t.Context())
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		resp, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
+	if got, err := p.say(t, "y"); err == nil {
+		t.Errorf("an old answer was taken: %q", got)
+	}
+}
+
+type trip func(r *http.Request) (*http.Response, error)
+
+func (f trip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// envelope is a request as it lies on the wire.
+type envelope struct{ path, from, at, nonce, signature, body string }
+
+func (e envelope) send(p *place) int {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(e.body))
+	r.URL.Path = e.path
+	r.Header = http.Header{"Hufu-From": {e.from}, "Hufu-Time": {e.at}, "Hufu-Nonce": {e.nonce}, "Hufu-Signature": {e.signature}}
+	w := httptest.NewRecorder()
+	p.server.ServeHTTP(w, r)
+	return w.Code
+}
+
+// signed is an envelope whose signature is written out here once more, as a
+// second opinion on what is signed.
+func signed(t testing.TB, body string) envelope {
+	t.Helper()
+	e := envelope{path: "/say", from: "ra", at: strconv.FormatInt(start.UnixMilli(), 10), nonce: strings.Repeat("ab", 16), body: body}
+	text := fmt.Sprintf("hufu-link 2\n%x\n%s\n%s\n%s\n%s\n%x\n", alg.Digest(alg.Point(&ca.PublicKey)), e.path, e.from, e.at, e.nonce, alg.Digest([]byte(body)))
+	sig, err := alg.Sign(ra, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.signature = base64.StdEncoding.EncodeToString(sig)
+	return e
+}
+
+func TestAnyChangeOnTheWayIsNoticed(t *testing.T) {
+	p := newPlace(t)
+	good := signed(t, `{"word":"x"}`)
+	if code := good.send(p); code != http.StatusOK || len(p.said) != 1 {
+		t.Fatalf("the good one: %d %v", code, p.refused)
+	}
+	for name, change := range map[string]func(e *envelope){
+		"body": func(e *envelope) { e.body = `{"word":"y"}` }, "a blank in the body": func(e *envelope) { e.body += " " },
+		"path": func(e *envelope) { e.path = "/open" }, "time": func(e *envelope) { e.at += "0" }, "time by a millisecond": func(e *envelope) { e.at = e.at[:len(e.at)-1] + "1" },
+		"nonce": func(e *envelope) { e.nonce = strings.Repeat("ac", 16) }, "no nonce": func(e *envelope) { e.nonce = "" },
+		"sender": func(e *envelope) { e.from = "va" }, "no signature": func(e *envelope) { e.signature = "" }, "signature that is no base64": func(e *envelope) { e.signature = "%" },
+		"too long": func(e *envelope) { e.body = strings.Repeat(" ", 1<<10) + e.body },
+	} {
+		e := good
+		change(&e)
+		if code := e.send(p); code != http.StatusForbidden || len(p.said) != 1 {
+			t.Errorf("%s: %d, heard %v", name, code, p.said)
 		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
+	}
+}
+
+func TestASignedBodyIsStillReadStrictly(t *testing.T) {
+	for _, body := range []string{`{"word":"x","more":1}`, `{"word":7}`, ``, `[`, `{"word":"x"}{}`, `{"word":"x"}}`} {
+		p := newPlace(t)
+		if code := signed(t, body).send(p); code != http.StatusUnprocessableEntity || len(p.said) > 0 {
+			t.Errorf("%q: %d, heard %v", body, code, p.said)
 		}
-		return resp.StatusCode, string(b)
 	}
-	if status, answer := send(); status != 200 || !strings.HasPrefix(answer, `{"n":42,`) {
-		t.Errorf("%d %s", status, answer)
+}
+
+func TestOnlyPostIsAnswered(t *testing.T) {
+	p := newPlace(t)
+	w := httptest.NewRecorder()
+	p.server.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/say", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Error(w.Code)
 	}
-	w.server.Now = func() time.Time { return time.Now().Add(6 * time.Minute) }
-	if status, _ := send(); status != http.StatusForbidden {
-		t.Errorf("after its time: %d", status)
+}
+
+// Nothing unsigned is acted on, whatever it looks like.
+func FuzzServer(f *testing.F) {
+	good := signed(f, `{"word":"x"}`)
+	f.Add(good.path, good.from, good.at, good.nonce, good.signature, good.body)
+	f.Add("/open", "va", "9223372036854775807", "", "MAA=", "{}")
+	f.Fuzz(func(t *testing.T, path, from, at, nonce, signature, body string) {
+		p := newServer()
+		e := envelope{path, from, at, nonce, signature, body}
+		e.send(p)
+		if len(p.said) > 0 && e != good {
+			// Base64 has spellings, and r ‖ s has one; the rest is signed.
+			if e.signature = good.signature; e != good {
+				t.Errorf("acted on %+v", e)
+			}
+		}
+	})
+}
+
+func newServer() *place {
+	p := &place{}
+	p.server = &link.Server{Key: ca, Peers: map[string]*ecdsa.PublicKey{"ra": &ra.PublicKey, "va": &another.PublicKey}, Now: func() time.Time { return start }}
+	act := func(_ context.Context, _ string, in word) (word, error) {
+		p.said = append(p.said, in.Word)
+		return in, nil
 	}
+	link.Handle(p.server, "/say", 1<<10, act, "ra")
+	link.Handle(p.server, "/open", 1<<10, act)
+	return p
+}
+
+// Nothing unsigned is taken for an answer.
+func FuzzClient(f *testing.F) {
+	f.Add(200, "MAA=", []byte(`{"word":"x"}`))
+	f.Add(422, "", []byte(`{"kind":1,"report":{"code":"x"}}`))
+	f.Fuzz(func(t *testing.T, status int, signature string, body []byte) {
+		c := link.Client{URL: "http://x", Name: "ra", Key: ra, Peer: &ca.PublicKey, Now: func() time.Time { return start },
+			HTTP: &http.Client{Transport: trip(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 100 + max(0, status)%500, Header: http.Header{"Hufu-Signature": {signature}}, Body: io.NopCloser(bytes.NewReader(body)), Request: r}, nil
+			})}}
+		var out word
+		if err := c.Call(t.Context(), "/say", word{"x"}, &out); err == nil || refusal.Of(err) != nil {
+			t.Errorf("taken for an answer: %d %q %q", status, signature, body)
+		}
+	})
 }

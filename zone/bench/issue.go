@@ -122,7 +122,7 @@ func (b *bench) office(profileName string, bare bool) (*office, func() error, er
 		if o.reviewer.who, err = access.PersonOf("reviewer", "审核员", o.reviewer.cert.Raw, access.RAReviewer); err != nil {
 			return err
 		}
-		return errors.Join(people.Add(tx, o.clerk.who, "bench", b.Now()), people.Add(tx, o.reviewer.who, "bench", b.Now()))
+		return add(tx, people, b.Now(), o.clerk.who, o.reviewer.who)
 	})
 	if err != nil {
 		return nil, nil, err
@@ -289,4 +289,13 @@ func (o *office) run(ctx context.Context, batches [][]enroll.Request, now func()
 	}
 	wg.Wait()
 	return now().Sub(start), each, fail
+}
+
+func add(tx *sqldb.Tx, people *access.People, at time.Time, list ...access.Person) error {
+	for _, p := range list {
+		if _, err := people.Add(tx, p, "bench", at); err != nil {
+			return err
+		}
+	}
+	return nil
 }

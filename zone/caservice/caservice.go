@@ -68,6 +68,8 @@ type Config struct {
 	BlindKey  []byte
 	CPS       string
 	Accord    string
+	PublicURL string // of the public's services, as certificates name it
+	Mark      string // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
 }
@@ -87,7 +89,7 @@ func Run(ctx context.Context, c Config, ready func()) error {
 }
 
 func start(g *plant.Group, c Config) error {
-	wake, err := readers(g, c)
+	wake, resp, err := readers(g, c)
 	if err != nil {
 		return err
 	}
@@ -101,25 +103,25 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c)
+	return desk(g, c, resp)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
 
 // readers start status and directory over the published ledger; wake makes
 // them look at once.
-func readers(g *plant.Group, c Config) (wake func(), err error) {
+func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err error) {
 	key, err := c.Device.Signer(KeyOCSP)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := os.MkdirAll(c.ledger(), 0o750); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
 	if err := resp.Start(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
@@ -130,7 +132,7 @@ func readers(g *plant.Group, c Config) (wake func(), err error) {
 	}
 	dir, err := directory.Open(filepath.Join(c.Dir, "directory"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g.AtEnd(dir.Close)
 	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
@@ -139,18 +141,18 @@ func readers(g *plant.Group, c Config) (wake func(), err error) {
 	})
 	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1]}, Now: c.Now}
 	if err := pub.Open(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g.AtEnd(pub.Close)
 	if err := public(g, c.Public, pub); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l, err := net.Listen("tcp", c.LDAP)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	srv := &ldapserver.Server{Directory: dir, Now: c.Now}
 	g.Go(func(ctx context.Context) {
@@ -158,7 +160,7 @@ func readers(g *plant.Group, c Config) (wake func(), err error) {
 			g.Fail(err)
 		}
 	})
-	return func() { resp.Wake(); dir.Wake() }, nil
+	return func() { resp.Wake(); dir.Wake() }, resp, nil
 }
 
 // remember takes up the status index as it was saved; a snapshot that is not
@@ -222,7 +224,7 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config) error {
+func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	db, err := g.Database(c.Database)
 	if err != nil {
 		return err
@@ -247,7 +249,7 @@ func desk(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now}
+	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now, Avers: ra.Avers}
 	r := &ra.Registrar{
 		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
 		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
@@ -258,9 +260,9 @@ func desk(g *plant.Group, c Config) error {
 	site := (&api.Site{
 		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}, Files: files, Now: c.Now,
 	}).Start()
-	(&raapi.API{Desk: r, Chain: c.Chain}).Mount(site)
-	c.status(site)
-	if err := raweb.Mount(site.Mux); err != nil {
+	ops := &raapi.API{Desk: r, Chain: c.Chain, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops.Mount(site)
+	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}
 	return g.Serve("注册系统", c.Console, site.Mux)

@@ -5,34 +5,37 @@ import (
 	"encoding/base64"
 	"errors"
 	"io/fs"
-	"net/http"
-	"time"
+	"strconv"
 
 	"github.com/hufu-pki/hufu/ledger"
-	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/pki/va"
 )
 
-// Published is how far the public ledger is, as the service zone holds it.
-type Published struct {
-	Origin string    `json:"origin"`
-	Size   int64     `json:"size"`
-	Root   string    `json:"root"`
-	At     time.Time `json:"at"`
-	Note   string    `json:"note"`
-}
-
-// status answers for the ledger page.
-func (c Config) status(s *api.Site) {
-	api.Handle(s, api.Op{ID: "status", Method: http.MethodGet, Path: "/api/v1/status", Summary: "公开账本的检查点"},
-		func(ctx context.Context, _ *struct{}) (*api.Body[Published], error) {
-			note, err := ledger.Dir(c.ledger()).Get(ctx, ledger.CheckpointPath)
-			if errors.Is(err, fs.ErrNotExist) {
-				return &api.Body[Published]{}, nil
-			}
-			if err != nil {
-				return nil, err
-			}
-			cp, err := ledger.OpenCheckpoint(note, c.LedgerKey, c.Origin)
-			return &api.Body[Published]{Body: Published{cp.Origin, cp.Size, base64.StdEncoding.EncodeToString(cp.Root), cp.At, string(note)}}, err
-		})
+// published tells how far the public ledger is and which lists it names.
+func (c Config) published(ctx context.Context, resp *va.Responder) (raapi.Published, error) {
+	p := raapi.Published{Public: c.PublicURL, Lists: []raapi.List{}}
+	note, err := ledger.Dir(c.ledger()).Get(ctx, ledger.CheckpointPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	cp, err := ledger.OpenCheckpoint(note, c.LedgerKey, c.Origin)
+	if err != nil {
+		return p, err
+	}
+	p.Origin, p.Size, p.Root, p.At, p.Note = cp.Origin, cp.Size, base64.StdEncoding.EncodeToString(cp.Root), cp.At, string(note)
+	scopes := []string{"full", "arl"}
+	for n := range ca.Shards {
+		scopes = append(scopes, "shard-"+strconv.Itoa(n))
+	}
+	for _, s := range scopes {
+		if l, ok := resp.CRL(s); ok {
+			p.Lists = append(p.Lists, raapi.List{Scope: s, Number: l.Number, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate})
+		}
+	}
+	return p, nil
 }

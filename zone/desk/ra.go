@@ -38,7 +38,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 	switch verb {
 	case "draft", "submit":
 		return p.submit(ctx, verb, a)
-	case "approve", "return", "reject":
+	case "approve", "return", "reject", "withdraw", "discard":
 		if len(a.Words) == 0 {
 			return nil, &Usage{"需要案件编号"}
 		}
@@ -75,11 +75,22 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
+	case "evidence":
+		name, err := a.one("文件")
+		if err != nil {
+			return nil, err
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, &Usage{err.Error()}
+		}
+		var v raapi.EvidenceLine
+		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
 	case "profiles":
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit approve return reject revoke produce show list batch profiles audit", verb)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve return reject revoke produce evidence show list batch profiles audit", verb)}
 }
 
 // escape keeps an id one segment of a path.

@@ -342,7 +342,7 @@ func (y *ceremony) person(ctx context.Context, id, title string, role access.Rol
 	for _, db := range dbs {
 		err := db.Write(ctx, func(tx *sqldb.Tx) error {
 			now := y.Now()
-			if err := (&access.People{}).Add(tx, p, "system:ceremony", now); err != nil {
+			if _, err := (&access.People{}).Add(tx, p, "system:ceremony", now); err != nil {
 				return err
 			}
 			return audit.Append(tx, audit.Entry{Start: now, End: now, Who: "system:ceremony", Role: "machine", Item: "person.add", Object: id, Serial: p.Serial, Result: audit.Done, Detail: string(role)})

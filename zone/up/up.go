@@ -244,7 +244,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Dir: c.path("ra"), Database: c.path("ra", "ra.db"), Device: raDev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
-			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, Now: c.Now, HTTP: client,
+			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
 		}, ready)
 	}
 	return []zone{km, core, service}, nil
@@ -272,6 +272,9 @@ func (c Config) certificates(names ...string) (map[string]*cert.Certificate, err
 	}
 	return all, nil
 }
+
+// mark stands on every page: nobody should take an evaluation for the real thing.
+const mark = "评估环境：密钥在软件密码模块中，人员与机构均为样例，不得用于生产"
 
 // announce writes endpoints.json and says who can sign in where.
 func (c Config) announce() error {

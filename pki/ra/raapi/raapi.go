@@ -22,6 +22,8 @@ import (
 type API struct {
 	Desk  *ra.Registrar
 	Chain [][]byte // issuing CA first, then root
+	// Published returns how far the public ledger is and the lists it names.
+	Published func(ctx context.Context) (Published, error)
 }
 
 // CaseLine is a case in a list.
@@ -85,7 +87,7 @@ func View(r ra.Record, who access.Person) (CaseView, error) {
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
 	for _, a := range k.May(r.Case, who) {
-		if a != ra.Submit || r.CreatedBy == who.ID {
+		if !ra.Own(a) || r.CreatedBy == who.ID {
 			v.May = append(v.May, "ra."+string(a))
 		}
 	}
@@ -100,13 +102,13 @@ func View(r ra.Record, who access.Person) (CaseView, error) {
 // Staff are the roles that may look at cases.
 var Staff = []access.Role{access.RAClerk, access.RAReviewer, access.RAProducer, access.RAAdmin, access.RAAuditor}
 
-func (a *API) reader(ctx context.Context, act string) (access.Person, error) {
-	who := api.Person(ctx)
+// Reader checks that somebody may look at cases.
+func (a *API) Reader(ctx context.Context, who access.Person, act, source string) (access.Person, error) {
 	if slices.ContainsFunc(Staff, who.Holds) {
 		return who, nil
 	}
 	err := access.WrongRole.At("role", access.WrongRole.Clause)
-	return who, a.Desk.Turned(ctx, who, act, "", api.Source(ctx), err)
+	return who, a.Desk.Turned(ctx, who, act, "", source, err)
 }
 
 // Mount adds the operations to a site.
@@ -114,6 +116,10 @@ func (a *API) Mount(s *api.Site) {
 	a.drafts(s)
 	a.acts(s)
 	a.lists(s)
+	a.evidence(s)
+	a.certificates(s)
+	a.batches(s)
+	a.status(s)
 }
 
 func (a *API) drafts(s *api.Site) {
@@ -141,25 +147,6 @@ func (a *API) drafts(s *api.Site) {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.sheet", "", api.Source(ctx), err)
 			}
 			return &api.Body[ra.Batch]{Body: b}, nil
-		})
-	type batchIn struct {
-		ID string `path:"id"`
-	}
-	type batchOut struct {
-		ra.Batch
-		Waiting []string `json:"waiting"` // drafts not yet submitted
-	}
-	api.Handle(s, api.Op{ID: "batch", Method: http.MethodGet, Path: "/api/v1/batches/{id}", Summary: "批次的逐行结果"},
-		func(ctx context.Context, in *batchIn) (*api.Body[batchOut], error) {
-			if _, err := a.reader(ctx, "ra.batch"); err != nil {
-				return nil, err
-			}
-			b, err := a.Desk.Store.Batch(ctx, in.ID)
-			if err != nil {
-				return nil, err
-			}
-			ids, err := a.Desk.Waiting(ctx, in.ID)
-			return &api.Body[batchOut]{Body: batchOut{b, ids}}, err
 		})
 }
 
@@ -213,6 +200,15 @@ func (a *API) acts(s *api.Site) {
 			}
 			return &api.Body[ra.Package]{Body: ra.PackageOf(rec, a.Chain)}, nil
 		})
+	api.Handle(s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
+		func(ctx context.Context, in *idIn) (*api.File, error) {
+			rec, err := a.Desk.Delivery(ctx, in.ID, api.Person(ctx))
+			if err != nil {
+				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
+			}
+			data, err := ra.PackageOf(rec, a.Chain).Zip()
+			return api.Attachment(in.ID+".zip", "application/zip", data), err
+		})
 }
 
 func first(ids []string) string {
@@ -229,19 +225,12 @@ type Page struct {
 }
 
 func (a *API) lists(s *api.Site) {
-	type find struct {
-		State string `query:"state"`
-		Kind  string `query:"kind"`
-		Q     string `query:"q" doc:"姓名、案件编号、序列号、批次或完整证件号码"`
-		After string `query:"after"`
-		Limit int    `query:"limit" maximum:"200"`
-	}
 	api.Handle(s, api.Op{ID: "cases", Method: http.MethodGet, Path: "/api/v1/cases", Summary: "查询案件"},
 		func(ctx context.Context, in *find) (*api.Body[Page], error) {
-			if _, err := a.reader(ctx, "ra.list"); err != nil {
+			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
-			page, err := a.Find(ctx, ra.Query{State: casework.State(in.State), Kind: in.Kind, Text: in.Q, After: in.After, Limit: in.Limit})
+			page, err := a.Find(ctx, in.query())
 			return &api.Body[Page]{Body: page}, err
 		})
 	type idIn struct {
@@ -249,7 +238,7 @@ func (a *API) lists(s *api.Site) {
 	}
 	api.Handle(s, api.Op{ID: "case", Method: http.MethodGet, Path: "/api/v1/cases/{id}", Summary: "案件详情"},
 		func(ctx context.Context, in *idIn) (*api.Body[CaseView], error) {
-			who, err := a.reader(ctx, "ra.show")
+			who, err := a.Reader(ctx, api.Person(ctx), "ra.show", api.Source(ctx))
 			if err != nil {
 				return nil, err
 			}
@@ -262,26 +251,30 @@ func (a *API) lists(s *api.Site) {
 		})
 	api.Handle(s, api.Op{ID: "profiles", Method: http.MethodGet, Path: "/api/v1/profiles", Summary: "证书模板"},
 		func(context.Context, *struct{}) (*api.Body[[]profile.Profile], error) {
-			var list []profile.Profile
-			for _, p := range a.Desk.Profiles {
-				if !p.Internal {
-					list = append(list, p)
-				}
-			}
-			slices.SortFunc(list, func(x, y profile.Profile) int { return strings.Compare(x.Name, y.Name) })
-			return &api.Body[[]profile.Profile]{Body: list}, nil
+			return &api.Body[[]profile.Profile]{Body: a.Profiles()}, nil
 		})
 	type counts struct {
 		Counts map[string]map[casework.State]int `json:"counts"`
 	}
 	api.Handle(s, api.Op{ID: "counts", Method: http.MethodGet, Path: "/api/v1/counts", Summary: "各状态件数"},
 		func(ctx context.Context, _ *struct{}) (*api.Body[counts], error) {
-			if _, err := a.reader(ctx, "ra.list"); err != nil {
+			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
 			c, err := a.Desk.Store.Counts(ctx)
 			return &api.Body[counts]{Body: counts{c}}, err
 		})
+}
+
+// Profiles lists those that can be applied for, by name.
+func (a *API) Profiles() (list []profile.Profile) {
+	for _, p := range a.Desk.Profiles {
+		if !p.Internal {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(x, y profile.Profile) int { return strings.Compare(x.Name, y.Name) })
+	return list
 }
 
 // Find lists cases. A whole identity number finds its cases by blind index.

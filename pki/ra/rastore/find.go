@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/pki/ra"
 )
@@ -27,6 +29,25 @@ func (s *Store) Find(ctx context.Context, q ra.Query) ([]ra.Record, error) {
 	}
 	if q.State != "" {
 		add("state = ?", string(q.State))
+	}
+	if q.State == "" && len(q.States) > 0 {
+		marks, values := make([]string, len(q.States)), make([]any, len(q.States))
+		for i, s := range q.States {
+			marks[i], values[i] = "?", string(s)
+		}
+		add("state IN ("+strings.Join(marks, ", ")+")", values...)
+	}
+	if q.Profile != "" {
+		add("profile = ?", q.Profile)
+	}
+	if q.Batch != "" {
+		add("batch = ?", q.Batch)
+	}
+	if !q.From.IsZero() {
+		add("created_at >= ?", q.From.UnixMilli())
+	}
+	if !q.To.IsZero() {
+		add("created_at < ?", q.To.UnixMilli())
 	}
 	if q.Kind != "" {
 		add("kind = ?", q.Kind)
@@ -132,4 +153,86 @@ func (s *Store) batch(ctx context.Context, cond string, arg any) (ra.Batch, erro
 	}
 	b.By, b.At = access.PersonID(by), time.UnixMilli(at).UTC()
 	return b, json.Unmarshal(body, &b.Rows)
+}
+
+// Batches lists sheets without their rows, newest first.
+func (s *Store) Batches(ctx context.Context, after string, limit int) ([]ra.Batch, error) {
+	cond, args := "", []any{limit}
+	if after != "" {
+		last, err := s.Batch(ctx, after)
+		if err != nil {
+			return nil, err
+		}
+		at := last.At.UnixMilli()
+		cond, args = ` WHERE at < $2 OR at = $3 AND id < $4`, append(args, at, at, after)
+	}
+	rows, err := s.DB.Query(ctx, `SELECT id, digest, name, who, at FROM batch`+cond+` ORDER BY at DESC, id DESC LIMIT $1`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []ra.Batch
+	for rows.Next() {
+		var b ra.Batch
+		var by string
+		var at int64
+		if err := rows.Scan(&b.ID, &b.Digest, &b.Name, &by, &at); err != nil {
+			return nil, err
+		}
+		b.By, b.At = access.PersonID(by), time.UnixMilli(at).UTC()
+		list = append(list, b)
+	}
+	return list, rows.Err()
+}
+
+// BatchCounts counts the cases of a sheet by state.
+func (s *Store) BatchCounts(ctx context.Context, id string) (map[casework.State]int, error) {
+	rows, err := s.DB.Query(ctx, `SELECT state, COUNT(*) FROM cases WHERE batch = $1 GROUP BY state`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := map[casework.State]int{}
+	for rows.Next() {
+		var state string
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, err
+		}
+		counts[casework.State(state)] = n
+	}
+	return counts, rows.Err()
+}
+
+// KeepEvidence stores a sealed file with its audit line.
+func (s *Store) KeepEvidence(ctx context.Context, e ra.Evidence, line audit.Entry) error {
+	sealed, err := json.Marshal(e.Sealed)
+	if err != nil {
+		return err
+	}
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(`INSERT INTO evidence (sm3, name, size, who, at, sealed) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (sm3) DO NOTHING`,
+			e.Digest, e.Name, e.Size, string(e.By), e.At.UnixMilli(), sealed)
+		if err != nil {
+			return err
+		}
+		return audit.Append(tx, line)
+	})
+}
+
+// Evidence returns one file by its digest.
+func (s *Store) Evidence(ctx context.Context, digest []byte) (ra.Evidence, error) {
+	e := ra.Evidence{Digest: digest}
+	var by string
+	var at int64
+	var sealed []byte
+	err := s.DB.QueryRow(ctx, `SELECT name, size, who, at, sealed FROM evidence WHERE sm3 = $1`, digest).Scan(&e.Name, &e.Size, &by, &at, &sealed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, ra.NoEvidence.At("digest", ra.NoEvidence.Clause)
+	}
+	if err != nil {
+		return e, err
+	}
+	e.By, e.At = access.PersonID(by), time.UnixMilli(at).UTC()
+	return e, json.Unmarshal(sealed, &e.Sealed)
 }

@@ -99,7 +99,7 @@ func open(t *testing.T, source string) *desk {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return people.Add(tx, p, "test", now) }); err != nil {
+		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error { _, err := people.Add(tx, p, "test", now); return err }); err != nil {
 			t.Fatal(err)
 		}
 		d.who[name], d.keys[name] = p, key

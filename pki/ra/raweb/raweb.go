@@ -1,35 +1,118 @@
 // Package raweb is the registration console in a browser. (注册页面)
 //
-// One page and its modules, all from this server: they call the programming
-// interface and sign in the page. The key lives in module memory only.
+// Pages are read here; whatever changes something goes through the programming
+// interface with the person's signature.
 package raweb
 
 import (
+	"context"
 	"embed"
 	"io/fs"
+	"net"
 	"net/http"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/page"
 )
 
-//go:embed static
-var static embed.FS
+//go:embed pages/*.html
+var pages embed.FS
 
-// policy lets the page load nothing and talk to nobody but this server.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+// Pages are the console's pages over the desk's interface.
+type Pages struct {
+	API  *raapi.API
+	Site *api.Site
+	Mark string // a standing warning; may be empty
+}
 
-// Mount serves the console at the root of a site.
-func Mount(mux *http.ServeMux) error {
-	files, err := fs.Sub(static, "static")
+var clerk, auditor = []string{string(access.RAClerk)}, []string{string(access.RAAuditor)}
+
+// Mount serves the console at the root of the site.
+func (p *Pages) Mount() error {
+	files, err := fs.Sub(pages, "pages")
 	if err != nil {
 		return err
 	}
-	server := http.FileServerFS(files)
-	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-cache")
-		server.ServeHTTP(w, r)
-	})
-	return nil
+	c := &page.Console{
+		Title: "注册系统", Mark: p.Mark, Who: p.who, Problem: api.Problem,
+		Nav: []page.Link{
+			{Path: "/", Title: "工作台", Icon: "home"},
+			{Path: "/cases", Title: "案件", Icon: "list", Group: "办理"},
+			{Path: "/apply", Title: "新申请", Icon: "new", Roles: clerk},
+			{Path: "/sheets", Title: "批量录入", Icon: "sheet", Roles: clerk},
+			{Path: "/revoke", Title: "撤销证书", Icon: "stop", Roles: clerk},
+			{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
+			{Path: "/profiles", Title: "证书模板", Icon: "doc"},
+			{Path: "/ledger", Title: "账本与状态", Icon: "ledger"},
+			{Path: "/audit", Title: "审计", Icon: "eye", Roles: auditor},
+			{Path: "/help", Title: "帮助", Icon: "help"},
+		},
+	}
+	if err := c.Parse(files, funcs); err != nil {
+		return err
+	}
+	mux := p.Site.Mux
+	for path, h := range map[string]struct {
+		page string
+		read func(r *http.Request, who access.Person) (string, any, error)
+	}{
+		"GET /{$}":                   {"home", p.home},
+		"GET /cases":                 {"cases", p.cases},
+		"GET /cases/{id}":            {"case", p.one},
+		"GET /cases/{id}/edit":       {"apply", p.apply},
+		"GET /apply":                 {"apply", p.apply},
+		"GET /sheets":                {"sheets", p.sheets},
+		"GET /sheets/{id}":           {"sheet", p.sheet},
+		"GET /certificates":          {"certificates", p.certificates},
+		"GET /certificates/{serial}": {"certificate", p.certificate},
+		"GET /revoke":                {"revoke", p.revoke},
+		"GET /profiles":              {"profiles", p.profiles},
+		"GET /ledger":                {"ledger", p.ledger},
+		"GET /audit":                 {"audit", p.audit},
+		"GET /help":                  {"help", p.help},
+		"GET /":                      {"refused", p.nowhere},
+	} {
+		mux.HandleFunc(path, c.Handler(h.page, func(r *http.Request, _ page.User) (string, any, error) {
+			who, _ := p.Site.SignedIn(r) // the handler has asked already
+			if _, err := p.API.Reader(r.Context(), who, "ra.page", source(r)); err != nil {
+				return "", nil, err
+			}
+			return h.read(r, who)
+		}))
+	}
+	return page.Assets(mux)
+}
+
+func (p *Pages) nowhere(*http.Request, access.Person) (string, any, error) {
+	return "", nil, ra.NoPage.At("", ra.NoPage.Clause)
+}
+
+func source(r *http.Request) string {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return host
+}
+
+func (p *Pages) who(r *http.Request) (page.User, bool) {
+	who, ok := p.Site.SignedIn(r)
+	u := page.User{ID: string(who.ID), Name: who.Name, Serial: who.Serial}
+	for _, role := range who.Roles {
+		u.Roles, u.Titles = append(u.Roles, string(role)), append(u.Titles, role.Title())
+	}
+	return u, ok
+}
+
+// names are the people of the desk by id, for lists.
+func (p *Pages) counts(ctx context.Context) (map[string]int, error) {
+	all, err := p.API.Desk.Store.Counts(ctx)
+	sum := map[string]int{}
+	for kind, states := range all {
+		for s, n := range states {
+			sum[string(s)] += n
+			sum[kind+" "+string(s)] = n
+		}
+	}
+	return sum, err
 }

@@ -1,0 +1,13 @@
+package staff
+
+import (
+	"errors"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/refusal"
+)
+
+// BadChange is why a change to people is refused.
+var BadChange = &refusal.Reason{Kind: refusal.Invalid, Code: "staff.change", Text: "人员变更不合规定", Clause: "GM/T 0034 §8.1.3、§10.1", Fix: "请按提示修改"}
+
+func isNobody(err error) bool { return errors.Is(err, access.NoSuchPerson) }

@@ -1,0 +1,263 @@
+// Package staff changes who works here: who may make whom, and the life of a
+// person's certificate from application to revocation. (人员管理)
+//
+// The chain of creation is a table (GM/T 0034 §8.1.3, §9.2.3, §10.1): super and
+// audit administrators are peers made by a ceremony, and nobody appoints alone.
+package staff
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/csr"
+)
+
+// Grant says who makes people of a role: one proposes, another agrees.
+type Grant struct {
+	Role    access.Role
+	Propose access.Role
+	Confirm access.Role
+	Prefix  string // of the ids of such people
+}
+
+// CA is the chain of the certification system. Registration administrators and
+// auditors are made by the CA's operators (GM/T 0034 §8.1.3).
+var CA = []Grant{
+	{access.CAAdmin, access.CASuper, access.CAAuditAdmin, "ca-"},
+	{access.CAAuditor, access.CAAuditAdmin, access.CASuper, "ca-"},
+	{access.CAOperator, access.CAAdmin, access.CASuper, "ca-"},
+	{access.RAAdmin, access.CAOperator, access.CAOperator, "ra-"},
+	{access.RAAuditor, access.CAOperator, access.CAOperator, "ra-"},
+}
+
+// RA is the chain of a registration system: its operators are made by its
+// business administrator.
+var RA = []Grant{
+	{access.RAClerk, access.RAAdmin, access.RASuper, "ra-"},
+	{access.RAReviewer, access.RAAdmin, access.RASuper, "ra-"},
+	{access.RAProducer, access.RAAdmin, access.RASuper, "ra-"},
+}
+
+// KM is the chain of the key management system.
+var KM = []Grant{
+	{access.KMAdmin, access.KMSuper, access.KMAuditAdmin, "km-"},
+	{access.KMAuditor, access.KMAuditAdmin, access.KMSuper, "km-"},
+	{access.KMOperator, access.KMAdmin, access.KMSuper, "km-"},
+	{access.KMForensic, access.KMAdmin, access.KMSuper, "km-"},
+}
+
+// Change is what a proposal about a person says.
+type Change struct {
+	ID     access.PersonID `json:"id"`
+	Name   string          `json:"name,omitempty"`
+	CSR    string          `json:"csr,omitempty"` // PEM; the person made the key
+	Reason string          `json:"reason,omitempty"`
+}
+
+// Verbs of a person's life, and what people call them.
+const (
+	Add      = "add"
+	Renew    = "renew"
+	Freeze   = "freeze"
+	Unfreeze = "unfreeze"
+	Revoke   = "revoke"
+)
+
+var verbs = []struct{ verb, title string }{{Add, "新增"}, {Renew, "更新证书："}, {Freeze, "冻结"}, {Unfreeze, "解冻"}, {Revoke, "撤销"}}
+
+// Keeper carries changes out in one system's register.
+type Keeper struct {
+	DB     *sqldb.DB
+	People *access.People
+	// Issue certifies a person's key, once for a request ID.
+	Issue func(ctx context.Context, request string, role access.Role, name string, point []byte) (der []byte, err error)
+	// Revoke revokes a person's certificate, once for a request ID; frozen ones
+	// are put on hold and taken off it. May be nil where certificates have no
+	// status of their own.
+	Status func(ctx context.Context, request, verb string, der []byte) error
+	Now    func() time.Time
+}
+
+const clause = "GM/T 0034 §8.1.3、§10.1"
+
+// Matters are the changes to people that a chain allows. Freezing needs one
+// signature: whoever may be misusing a right is stopped first and asked later.
+func (k *Keeper) Matters(chain []Grant) (list []proposal.Matter) {
+	for _, g := range chain {
+		for _, v := range verbs {
+			m := proposal.Matter{
+				Name: "people." + v.verb + ":" + string(g.Role), Title: v.title + g.Role.Title(), Clause: clause, Propose: g.Propose, Confirm: g.Confirm,
+				Read: func(ctx context.Context, content []byte) (proposal.Shown, error) { return k.read(ctx, g, v.verb, content) },
+				Do:   func(ctx context.Context, r proposal.Record) ([]byte, error) { return k.do(ctx, g, v.verb, r) },
+			}
+			if m.Fields = reasonFields; v.verb == Freeze {
+				m.Confirm = ""
+			}
+			if v.verb == Add || v.verb == Renew {
+				m.Fields = keyFields(v.verb, g.Prefix)
+			}
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+var reasonFields = []proposal.Field{
+	{Name: "id", Title: "人员编号", Kind: "text", Need: true},
+	{Name: "reason", Title: "原因", Kind: "long", Need: true, Hint: "如离岗、丢失密码钥匙、岗位调整"},
+}
+
+func keyFields(verb, prefix string) []proposal.Field {
+	f := []proposal.Field{{Name: "id", Title: "人员编号", Kind: "text", Need: true, Hint: "以 " + prefix + " 开头，小写字母、数字和连字符"}}
+	if verb == Add {
+		f = append(f, proposal.Field{Name: "name", Title: "姓名", Kind: "text", Need: true})
+	}
+	return append(f, proposal.Field{Name: "csr", Title: "本人的证书请求（PEM）", Kind: "pem", Need: true, Hint: "密钥由本人生成：hufu key --out key.pem --csr req.csr --subject /CN=姓名"})
+}
+
+var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{2,31}$`)
+
+// Decode reads a change strictly.
+func Decode(content []byte) (Change, error) {
+	var c Change
+	d := json.NewDecoder(strings.NewReader(string(content)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil || d.More() {
+		return c, BadChange.At("content", BadChange.Clause).Because("内容应为一个 JSON 对象，字段为 id、name、csr、reason")
+	}
+	return c, nil
+}
+
+func (k *Keeper) read(ctx context.Context, g Grant, verb string, content []byte) (proposal.Shown, error) {
+	c, err := Decode(content)
+	if err != nil {
+		return proposal.Shown{}, err
+	}
+	if !idForm.MatchString(string(c.ID)) || !strings.HasPrefix(string(c.ID), g.Prefix) {
+		return proposal.Shown{}, BadChange.At("id", BadChange.Clause).Because("编号应以 %s 开头，由小写字母、数字和连字符组成，至多 32 个字符", g.Prefix)
+	}
+	lines := []proposal.Line{{Name: "人员", Value: string(c.ID)}, {Name: "角色", Value: g.Role.Title()}}
+	if verb == Add || verb == Renew {
+		req, err := csr.Parse([]byte(c.CSR))
+		if err != nil {
+			return proposal.Shown{}, BadChange.At("csr", "GM/T 0092").Because("%v", err).ToFix("请由本人用 hufu key 生成密钥和证书请求")
+		}
+		lines = append(lines, proposal.Line{Name: "公钥", Value: fmt.Sprintf("%x", req.Point)})
+	} else if n := utf8.RuneCountInString(c.Reason); n == 0 || n > 200 {
+		return proposal.Shown{}, BadChange.At("reason", BadChange.Clause).Because("应写明原因，至多 200 字").ToFix("请填写原因，如离岗、丢失密码钥匙")
+	} else {
+		lines = append(lines, proposal.Line{Name: "原因", Value: c.Reason})
+	}
+	name, err := k.check(ctx, g, verb, c)
+	if err != nil {
+		return proposal.Shown{}, err
+	}
+	c.Name = name
+	lines = append(lines, proposal.Line{Name: "姓名", Value: name})
+	canonical, err := json.Marshal(c)
+	return proposal.Shown{Content: canonical, Title: name + "（" + string(c.ID) + "）", Lines: lines}, err
+}
+
+// check holds a change against the register and returns the person's name.
+func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (string, error) {
+	p, err := k.People.Current(ctx, c.ID)
+	found := err == nil
+	if err != nil && !isNobody(err) {
+		return "", err
+	}
+	switch {
+	case verb == Add && found:
+		return "", BadChange.At("id", BadChange.Clause).Because("%s 已在册", c.ID).ToFix("请换一个编号，或更新其证书")
+	case verb == Add:
+		if n := utf8.RuneCountInString(c.Name); n == 0 || n > 64 || strings.TrimSpace(c.Name) != c.Name {
+			return "", BadChange.At("name", BadChange.Clause).Because("姓名应为 1 至 64 字，首尾无空白")
+		}
+		return c.Name, nil
+	case !found || !p.Holds(g.Role):
+		return "", BadChange.At("id", BadChange.Clause).Because("%s 不是在册的%s", c.ID, g.Role.Title()).ToFix("请核对人员编号和角色")
+	case verb == Freeze && p.Disabled, verb == Renew && p.Disabled, verb == Unfreeze && !p.Disabled:
+		return "", BadChange.At("id", BadChange.Clause).Because("%s 的状态不需要此变更", c.ID).ToFix("请核对其当前状态")
+	}
+	return p.Name, nil
+}
+
+// do carries a change out. Every part may be repeated.
+func (k *Keeper) do(ctx context.Context, g Grant, verb string, r proposal.Record) ([]byte, error) {
+	c, err := Decode(r.Content)
+	if err != nil {
+		return nil, err
+	}
+	if verb == Add || verb == Renew {
+		return k.certify(ctx, g, verb, c, r)
+	}
+	p, err := k.People.Current(ctx, c.ID)
+	if isNobody(err) && verb == Revoke {
+		return nil, nil // done before
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k.Status != nil {
+		if err := k.Status(ctx, r.ID, verb, p.Cert); err != nil {
+			return nil, err
+		}
+	}
+	return nil, k.write(ctx, verb, p, r, func(tx *sqldb.Tx, at time.Time) (bool, error) {
+		switch verb {
+		case Revoke:
+			return k.People.End(tx, c.ID, at)
+		default:
+			return k.People.Freeze(tx, c.ID, verb == Freeze)
+		}
+	})
+}
+
+func (k *Keeper) certify(ctx context.Context, g Grant, verb string, c Change, r proposal.Record) ([]byte, error) {
+	req, err := csr.Parse([]byte(c.CSR))
+	if err != nil {
+		return nil, err
+	}
+	if was, err := k.People.Current(ctx, c.ID); err == nil && verb == Add && !bytes.Equal(was.Point, req.Point) {
+		return nil, BadChange.At("id", BadChange.Clause).Because("%s 已由另一变更登记", c.ID)
+	} else if err != nil && !isNobody(err) {
+		return nil, err
+	}
+	der, err := k.Issue(ctx, r.ID, g.Role, c.Name, req.Point)
+	if err != nil {
+		return nil, err
+	}
+	p, err := access.PersonOf(c.ID, c.Name, der, g.Role)
+	if err != nil {
+		return nil, err
+	}
+	return der, k.write(ctx, verb, p, r, func(tx *sqldb.Tx, at time.Time) (bool, error) {
+		return k.People.Add(tx, p, r.CreatedBy, at)
+	})
+}
+
+// write changes the register with its audit line, and drops what was cached.
+func (k *Keeper) write(ctx context.Context, verb string, p access.Person, r proposal.Record, f func(tx *sqldb.Tx, at time.Time) (bool, error)) error {
+	defer k.People.Forget()
+	return k.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		now := k.Now()
+		changed, err := f(tx, now)
+		if err != nil || !changed {
+			return err
+		}
+		role := ""
+		if len(p.Roles) > 0 {
+			role = string(p.Roles[0])
+		}
+		return audit.Append(tx, audit.Entry{Start: now, End: now, Who: "system:staff", Role: "machine", Item: "person." + verb, Object: string(p.ID), Serial: p.Serial, Result: audit.Done, Detail: r.ID + " " + role})
+	})
+}

@@ -1,0 +1,11 @@
+package proposal
+
+import "github.com/hufu-pki/hufu/base/refusal"
+
+// Why a proposal is refused.
+var (
+	NoMatter   = &refusal.Reason{Kind: refusal.Invalid, Code: "proposal.matter", Text: "没有此变更事项", Clause: "GM/T 0034 §10.2.3.1", Fix: "可提议的事项见“变更”页"}
+	NoProposal = &refusal.Reason{Kind: refusal.NotFound, Code: "proposal.none", Text: "没有此变更", Clause: "GM/T 0034 §10.2.3.1", Fix: "请核对编号"}
+	BadContent = &refusal.Reason{Kind: refusal.Invalid, Code: "proposal.content", Text: "变更内容不合规定", Clause: "GM/T 0034 §10.2.3.1", Fix: "请按提示修改"}
+	NotYours   = &refusal.Reason{Kind: refusal.Forbidden, Code: "proposal.not_yours", Text: "只能撤回自己的提议", Clause: "GM/T 0034 §10.1", Fix: "请由提议人办理"}
+)

@@ -1,0 +1,179 @@
+package raweb
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/page"
+)
+
+// certificates lists cases in which certificates were issued.
+func (p *Pages) certificates(r *http.Request, _ access.Person) (string, any, error) {
+	var d struct {
+		raapi.Page
+		Profiles []choice
+	}
+	q := query(r)
+	q.Kind = ra.IssueKind.Name
+	switch r.URL.Query().Get("status") {
+	case "live":
+		q.States = []casework.State{ra.Issued, ra.Delivered}
+	case "revoked":
+		q.States = []casework.State{ra.Revoked}
+	default:
+		q.States = []casework.State{ra.Issued, ra.Delivered, ra.Revoked}
+	}
+	q.State = ""
+	found, err := p.API.Find(r.Context(), q)
+	d.Page, d.Profiles = found, p.open()
+	return "证书", d, err
+}
+
+// certificate is one certificate, its fields read from the bytes.
+func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, error) {
+	var d struct {
+		Case              raapi.CaseLine
+		Serial, Other     string
+		Use               string
+		Subject, Issuer   string
+		NotBefore, Expire time.Time
+		State             string
+		Digest            []byte
+		Names             []string
+		Text              string
+		Live              bool
+		Extensions        []extension
+	}
+	d.Serial = strings.ToUpper(r.PathValue("serial"))
+	rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
+	if err != nil {
+		return "", nil, err
+	}
+	der := rec.Reply.Sign
+	d.Use, d.Other = "签名证书", rec.EncSerial
+	if d.Serial == rec.EncSerial {
+		d.Use, d.Other, der = "加密证书", rec.SignSerial, rec.Reply.Enc
+	}
+	c, err := cert.Parse(der)
+	if err != nil {
+		return "", nil, err
+	}
+	d.Case, d.NotBefore, d.Expire, d.Text = raapi.Line(rec), c.NotBefore, c.NotAfter, string(cert.PEM(der))
+	d.Digest = cert.KeyID(c.Point)
+	d.Subject, d.Issuer = dn.Text(c.Subject), dn.Text(c.Issuer)
+	d.Extensions = extensions(c)
+	now := p.API.Desk.Now()
+	switch {
+	case rec.State == ra.Revoked:
+		d.State = "已撤销"
+	case now.After(c.NotAfter):
+		d.State = "已过期"
+	default:
+		d.State, d.Live = "有效", who.Holds(access.RAClerk)
+	}
+	return d.Use + " " + rec.Title, d, nil
+}
+
+// extension is one extension as the page shows it.
+type extension struct {
+	Name     string
+	Critical bool
+	Value    string
+}
+
+func extensions(c *cert.Certificate) (list []extension) {
+	for _, e := range c.Extensions {
+		list = append(list, extension{cert.ExtensionName(e.ID), e.Critical, cert.ExtensionText(e)})
+	}
+	return list
+}
+
+func (p *Pages) revoke(r *http.Request, who access.Person) (string, any, error) {
+	var d struct {
+		Serial  string
+		Case    *raapi.CaseLine
+		Reasons []choice
+		Today   time.Time
+	}
+	if !who.Holds(access.RAClerk) {
+		return "", nil, p.turned(r, who, "ra.revoke", casework.NotYours.At("role", casework.NotYours.Clause).Because("申请撤销须由录入员办理"))
+	}
+	d.Reasons, d.Today = reasons, p.API.Desk.Now()
+	if d.Serial = strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("serial"))); d.Serial != "" {
+		rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
+		if err != nil {
+			return "", nil, err
+		}
+		line := raapi.Line(rec)
+		d.Case = &line
+	}
+	return "撤销证书", d, nil
+}
+
+func (p *Pages) profiles(*http.Request, access.Person) (string, any, error) {
+	type shown struct {
+		profile.Profile
+		Digest []byte
+	}
+	var list []shown
+	for _, f := range p.API.Profiles() {
+		list = append(list, shown{f, f.Digest()})
+	}
+	return "证书模板", list, nil
+}
+
+func (p *Pages) ledger(r *http.Request, _ access.Person) (string, any, error) {
+	d, err := p.API.Published(r.Context())
+	return "账本与状态", d, err
+}
+
+func (p *Pages) audit(r *http.Request, who access.Person) (string, any, error) {
+	var d struct {
+		Lines []api.AuditLine
+		Next  string
+		New   int
+	}
+	v := r.URL.Query()
+	before, _ := strconv.ParseInt(v.Get("before"), 10, 64) // anything else is the newest page
+	q := audit.Query{
+		Who: v.Get("who"), Item: v.Get("item"), Object: v.Get("object"), Serial: v.Get("serial"), Result: v.Get("result"),
+		From: page.Day(v.Get("from")), To: page.Day(v.Get("to")), Before: before, Limit: pageSize,
+	}
+	if !q.To.IsZero() {
+		q.To = q.To.AddDate(0, 0, 1)
+	}
+	lines, err := p.Site.Lines(r.Context(), who, q)
+	if err != nil {
+		return "", nil, err
+	}
+	d.Lines = lines
+	for _, l := range lines {
+		if !l.Marked {
+			d.New++
+		}
+	}
+	if n := len(lines); n == pageSize {
+		d.Next = strconv.FormatInt(lines[n-1].Index, 10)
+	}
+	return "审计", d, nil
+}
+
+func (p *Pages) help(*http.Request, access.Person) (string, any, error) {
+	var b bytes.Buffer
+	for _, f := range p.API.Profiles() {
+		b.WriteString(f.Name + "（" + f.Title + "） ")
+	}
+	return "帮助", b.String(), nil
+}
