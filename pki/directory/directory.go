@@ -36,7 +36,9 @@ const Suffix = "C=CN"
 // applies what the ledger says.
 type Directory struct {
 	mu    sync.RWMutex
+	dir   string
 	file  *file
+	dead  int64 // bytes of the file that newer versions have replaced
 	at    ledger.Frontier
 	byDN  map[uint64]uint32   // entry by folded name
 	bySN  map[uint64]uint32   // user entry by certificate serial
@@ -53,21 +55,23 @@ const top = ^uint32(0)
 
 // Open opens, or begins, a directory in a folder.
 func Open(dir string) (*Directory, error) {
-	d := &Directory{byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+	d := &Directory{dir: dir, byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 	var err error
-	d.file, err = openFile(dir, func(offset int64, body []byte) error {
+	if d.file, err = openFile(dir); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	err = d.file.replay(func(offset int64, body []byte) error {
 		e, err := d.look(body)
 		if err != nil {
 			return err
 		}
-		d.index(offset, e)
-		return nil
+		return d.index(offset, e)
 	}, func(size int64, hashes []byte) (err error) {
 		d.at, err = ledger.FrontierOf(size, hashes)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, errors.Join(fmt.Errorf("directory: %w", err), d.file.close())
 	}
 	if len(d.place) == 0 {
 		err = d.put(Suffix, []ldapmsg.Attribute{text("objectClass", "top", "country"), text("c", "CN")})
@@ -143,9 +147,43 @@ func (d *Directory) Apply(ctx context.Context, src ledger.Source, run ledger.Run
 		}
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.at = run.Frontier
-	return d.file.mark(run.Frontier.Size(), run.Frontier.Hashes())
+	err := d.file.mark(run.Frontier.Size(), run.Frontier.Hashes())
+	d.mu.Unlock()
+	if err == nil && d.dead > slack+d.file.end/2 {
+		err = d.compact()
+	}
+	return err
+}
+
+// slack is what the file may hold of older versions, besides half of it.
+const slack = 32 << 20
+
+// compact writes the newest versions to a new file: lists are replaced often
+// and are large. Searches go on meanwhile; only the writer, who is here, writes.
+func (d *Directory) compact() error {
+	n, err := fresh(d.dir)
+	if err != nil {
+		return err
+	}
+	place := make([]int64, len(d.place))
+	for id := range place {
+		body, err := d.file.read(d.place[id])
+		if err == nil {
+			place[id], err = n.append(body)
+		}
+		if err != nil {
+			return errors.Join(err, n.close())
+		}
+	}
+	if err := errors.Join(n.mark(d.at.Size(), d.at.Hashes()), n.take(d.dir)); err != nil {
+		return errors.Join(err, n.close())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.file
+	d.file, d.place, d.dead = n, place, 0
+	return old.close()
 }
 
 func (d *Directory) entry(ctx context.Context, src ledger.Source, e record.Entry) error {
@@ -362,8 +400,7 @@ func (d *Directory) put(name string, attrs []ldapmsg.Attribute) error {
 	if err != nil {
 		return err
 	}
-	d.index(offset, e)
-	return nil
+	return d.index(offset, e)
 }
 
 // seen is an entry that has a place in the tree.
@@ -394,7 +431,7 @@ func (d *Directory) look(body []byte) (e seen, err error) {
 }
 
 // index makes an entry findable. The caller holds the lock.
-func (d *Directory) index(offset int64, e seen) {
+func (d *Directory) index(offset int64, e seen) error {
 	if len(e.rdns) == 2 && strings.HasPrefix(e.rdns[0], "o=") && d.org == "" {
 		for _, a := range e.attrs {
 			if a.Type == "o" {
@@ -407,6 +444,12 @@ func (d *Directory) index(offset int64, e seen) {
 		id = uint32(len(d.place))
 		d.byDN[e.key] = id
 		d.place, d.up = append(d.place, 0), append(d.up, e.parent)
+	} else {
+		n, err := d.file.size(d.place[id])
+		if err != nil {
+			return err
+		}
+		d.dead += n
 	}
 	d.place[id] = offset
 	for _, a := range e.attrs {
@@ -420,6 +463,7 @@ func (d *Directory) index(offset int64, e seen) {
 			}
 		}
 	}
+	return nil
 }
 
 func (d *Directory) find(name string) (uint32, bool) {
@@ -435,9 +479,8 @@ func (d *Directory) find(name string) (uint32, bool) {
 
 func (d *Directory) read(id uint32) ([]byte, error) {
 	d.mu.RLock()
-	offset := d.place[id]
-	d.mu.RUnlock()
-	return d.file.read(offset)
+	defer d.mu.RUnlock()
+	return d.file.read(d.place[id])
 }
 
 // hash is of a kind and a value. It differs from process to process, so nobody

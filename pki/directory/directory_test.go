@@ -254,6 +254,47 @@ func TestALargeListIsPublishedAndSurvivesReopening(t *testing.T) {
 	}
 }
 
+// Lists are replaced often: what was replaced does not fill the disk, and who
+// was turning pages finds the same entries in the same order.
+func TestReplacedListsDoNotFillTheDisk(t *testing.T) {
+	s := stand(t)
+	s.Pair(zhang(), true)
+	s.publish()
+	order := names(s.under(has("objectClass")))
+	src := bodies{}
+	for i := range 12 {
+		big := bytes.Repeat([]byte{byte(i)}, 8<<20)
+		clear(src)
+		src[ledger.BodyPath(alg.Digest(big))] = big
+		s.Say(record.KindCRL, record.CRL{Issuer: alg.Digest(s.CA.Raw), Scope: "full", Number: int64(i + 1), ThisUpdate: s.Now(), NextUpdate: s.Now(), Digest: alg.Digest(big)}.Bytes())
+		if err := s.Apply(t.Context(), src, s.Take()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(filepath.Join(s.dir, "entries.dat"))
+	if err != nil || info.Size() > 40<<20 {
+		t.Errorf("the file grew to %d bytes, %v", info.Size(), err)
+	}
+	at := s.At().Size()
+	for _, when := range []string{"running", "reopened"} {
+		list := s.under(has("certificateRevocationList"))
+		if len(list) != 1 || list[0].attrs["certificateRevocationList;binary"][0][0] != 11 || s.At().Size() != at {
+			t.Errorf("%s: the newest list is not there", when)
+		}
+		if now := names(s.under(has("objectClass"))); !slices.Equal(now[:len(order)], order) {
+			t.Errorf("%s: %v\nwas %v", when, now, order)
+		}
+		s.reopen()
+	}
+}
+
+func names(list []found) (names []string) {
+	for _, f := range list {
+		names = append(names, f.name)
+	}
+	return names
+}
+
 // bodies are a ledger's bodies in memory.
 type bodies map[string][]byte
 
