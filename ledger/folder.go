@@ -262,6 +262,9 @@ func (f *Folder) Seal(_ context.Context, note []byte) error {
 	if err := os.Rename(tmp, filepath.Join(f.Dir, CheckpointPath)); err != nil {
 		return err
 	}
+	if slices.Equal(partial, f.last) {
+		return nil // sealed again: who reads by the one before still needs its files
+	}
 	for _, p := range f.old {
 		if !slices.Contains(partial, p) && !slices.Contains(f.last, p) {
 			_ = os.Remove(filepath.Join(f.Dir, p)) // a left-over partial tile harms nobody

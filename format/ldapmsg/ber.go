@@ -6,9 +6,11 @@ import "errors"
 // our bounds.
 var ErrSyntax = errors.New("not an LDAP message")
 
-// Bounds of what is read from outside.
+// Bounds of what is read from outside, and of entries of our own: a full
+// revocation list is one value.
 const (
 	SizeMax    = 256 << 10
+	EntryMax   = 32 << 20
 	depthMax   = 16  // of a filter
 	itemsMax   = 256 // of a filter
 	attrsMax   = 64
@@ -33,11 +35,14 @@ type element struct {
 
 // next takes an element off b. Lengths may be longer than need be, as some
 // clients write them; indefinite lengths are not allowed (RFC 4511 §5.1).
-func next(b []byte) (e element, rest []byte, err error) {
+func next(b []byte) (e element, rest []byte, err error) { return nextOf(b, SizeMax) }
+
+// nextOf is next with a bound of its own.
+func nextOf(b []byte, bound int) (e element, rest []byte, err error) {
 	if len(b) < 2 || b[0]&0x1F == 0x1F {
 		return e, nil, ErrSyntax
 	}
-	n, head, err := length(b)
+	n, head, err := length(b, bound)
 	if err != nil || len(b)-head < n {
 		return e, nil, ErrSyntax
 	}
@@ -46,7 +51,7 @@ func next(b []byte) (e element, rest []byte, err error) {
 
 // length reads the length after a tag byte: its value, and the bytes of tag
 // and length together.
-func length(b []byte) (n, head int, err error) {
+func length(b []byte, bound int) (n, head int, err error) {
 	if len(b) < 2 {
 		return 0, 0, ErrSyntax
 	}
@@ -58,7 +63,7 @@ func length(b []byte) (n, head int, err error) {
 		return 0, 0, ErrSyntax
 	}
 	for _, c := range b[2 : 2+size] {
-		if n = n<<8 | int(c); n > SizeMax {
+		if n = n<<8 | int(c); n > bound {
 			return 0, 0, ErrSyntax
 		}
 	}

@@ -101,7 +101,7 @@ func Read(r *bufio.Reader) ([]byte, error) {
 			return nil, err
 		}
 	}
-	n, size, err := length(head)
+	n, size, err := length(head, SizeMax)
 	if err != nil || n+size > SizeMax {
 		return nil, ErrSyntax
 	}
@@ -396,33 +396,33 @@ func AttributeBytes(a Attribute) []byte {
 	return appendElement(nil, tagSeq, append(appendElement(nil, tagOctet, []byte(a.Type)), appendElement(nil, tagSet, values)...))
 }
 
-// ReadEntry takes the inside of an entry apart.
+// ReadEntry takes the inside of an entry of our own apart.
 func ReadEntry(body []byte) (dn string, attrs []Attribute, err error) {
-	n, body, err := next(body)
+	n, body, err := nextOf(body, EntryMax)
 	if err != nil || n.tag != tagOctet {
 		return "", nil, ErrSyntax
 	}
-	list, _, err := next(body)
+	list, _, err := nextOf(body, EntryMax)
 	if err != nil || list.tag != tagSeq {
 		return "", nil, ErrSyntax
 	}
 	for b := list.body; len(b) > 0; {
 		var one element
-		if one, b, err = next(b); err != nil {
+		if one, b, err = nextOf(b, EntryMax); err != nil {
 			return "", nil, err
 		}
-		t, inner, err := next(one.body)
+		t, inner, err := nextOf(one.body, EntryMax)
 		if err != nil {
 			return "", nil, err
 		}
-		set, _, err := next(inner)
+		set, _, err := nextOf(inner, EntryMax)
 		if err != nil {
 			return "", nil, err
 		}
 		a := Attribute{Type: string(t.body)}
 		for v := set.body; len(v) > 0; {
 			var e element
-			if e, v, err = next(v); err != nil {
+			if e, v, err = nextOf(v, EntryMax); err != nil {
 				return "", nil, err
 			}
 			a.Values = append(a.Values, e.body)
@@ -485,6 +485,15 @@ func AppendResult(b []byte, id int, tag byte, code Code, matched, text string, p
 		controls = appendElement(nil, 0xA0, appendElement(nil, tagSeq, one))
 	}
 	return appendMessage(b, id, tag, body, controls)
+}
+
+// AppendDisconnection writes the notice that the connection ends (RFC 4511 §4.4.1).
+func AppendDisconnection(b []byte, code Code, text string) []byte {
+	body := appendInt(nil, tagEnum, int(code))
+	body = appendElement(body, tagOctet, nil)
+	body = appendElement(body, tagOctet, []byte(text))
+	body = appendElement(body, 0x8A, []byte("1.3.6.1.4.1.1466.20036"))
+	return appendMessage(b, 0, Extended.Done(), body, nil)
 }
 
 // String is the filter as RFC 4515 writes it, near enough for logs.

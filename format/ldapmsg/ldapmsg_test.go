@@ -79,3 +79,12 @@ func FuzzMessage(f *testing.F) {
 		_, _, _ = ldapmsg.ReadEntry(m.Body)
 	})
 }
+
+// A revocation list is one value, larger than any request may be.
+func TestAnEntryMayBeLargerThanARequest(t *testing.T) {
+	list := make([]byte, 3*ldapmsg.SizeMax)
+	_, attrs, err := ldapmsg.ReadEntry(ldapmsg.EntryBody("CN=crl", []ldapmsg.Attribute{{Type: "certificateRevocationList;binary", Values: [][]byte{list}}}))
+	if err != nil || len(attrs) != 1 || len(attrs[0].Values[0]) != len(list) {
+		t.Error(len(attrs), err)
+	}
+}

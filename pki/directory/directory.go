@@ -13,12 +13,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -34,7 +36,9 @@ const Suffix = "C=CN"
 // applies what the ledger says.
 type Directory struct {
 	mu    sync.RWMutex
+	dir   string
 	file  *file
+	dead  int64 // bytes of the file that newer versions have replaced
 	at    ledger.Frontier
 	byDN  map[uint64]uint32   // entry by folded name
 	bySN  map[uint64]uint32   // user entry by certificate serial
@@ -43,6 +47,7 @@ type Directory struct {
 	up    []uint32            // an entry's parent
 	org   string              // of the CA
 	wake  chan struct{}
+	seed  maphash.Seed
 }
 
 // top is the parent of the suffix.
@@ -50,17 +55,23 @@ const top = ^uint32(0)
 
 // Open opens, or begins, a directory in a folder.
 func Open(dir string) (*Directory, error) {
-	d := &Directory{byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1)}
+	d := &Directory{dir: dir, byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 	var err error
-	d.file, err = openFile(dir, func(offset int64, body []byte) error {
-		_, err := d.index(offset, body)
-		return err
+	if d.file, err = openFile(dir); err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	err = d.file.replay(func(offset int64, body []byte) error {
+		e, err := d.look(body)
+		if err != nil {
+			return err
+		}
+		return d.index(offset, e)
 	}, func(size int64, hashes []byte) (err error) {
 		d.at, err = ledger.FrontierOf(size, hashes)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, errors.Join(fmt.Errorf("directory: %w", err), d.file.close())
 	}
 	if len(d.place) == 0 {
 		err = d.put(Suffix, []ldapmsg.Attribute{text("objectClass", "top", "country"), text("c", "CN")})
@@ -136,9 +147,43 @@ func (d *Directory) Apply(ctx context.Context, src ledger.Source, run ledger.Run
 		}
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.at = run.Frontier
-	return d.file.mark(run.Frontier.Size(), run.Frontier.Hashes())
+	err := d.file.mark(run.Frontier.Size(), run.Frontier.Hashes())
+	d.mu.Unlock()
+	if err == nil && d.dead > slack+d.file.end/2 {
+		err = d.compact()
+	}
+	return err
+}
+
+// slack is what the file may hold of older versions, besides half of it.
+const slack = 32 << 20
+
+// compact writes the newest versions to a new file: lists are replaced often
+// and are large. Searches go on meanwhile; only the writer, who is here, writes.
+func (d *Directory) compact() error {
+	n, err := fresh(d.dir)
+	if err != nil {
+		return err
+	}
+	place := make([]int64, len(d.place))
+	for id := range place {
+		body, err := d.file.read(d.place[id])
+		if err == nil {
+			place[id], err = n.append(body)
+		}
+		if err != nil {
+			return errors.Join(err, n.close())
+		}
+	}
+	if err := errors.Join(n.mark(d.at.Size(), d.at.Hashes()), n.take(d.dir)); err != nil {
+		return errors.Join(err, n.close())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old := d.file
+	d.file, d.place, d.dead = n, place, 0
+	return old.close()
 }
 
 func (d *Directory) entry(ctx context.Context, src ledger.Source, e record.Entry) error {
@@ -199,7 +244,7 @@ func (d *Directory) authority(der []byte) error {
 		return err
 	}
 	return d.put(fmt.Sprintf("CN=%s,OU=CA,%s", escape(n.CN), d.base()), []ldapmsg.Attribute{
-		text("objectClass", "top", "applicationProcess", "pkiCA", "certificationAuthority"), text("cn", n.CN), text("o", n.O),
+		text("objectClass", "top", "applicationProcess", "pkiCA", "hufuCertificateHolder"), text("cn", n.CN), text("o", n.O),
 		text("serialNumber", c.SerialHex()), {Type: "cACertificate;binary", Values: [][]byte{der}},
 	})
 }
@@ -281,7 +326,7 @@ func (d *Directory) certificate(c record.Certificate, der []byte) error {
 func (d *Directory) status(s record.Status) error {
 	serial := cert.SerialHex(s.Serial)
 	d.mu.RLock()
-	id, ok := d.bySN[hash("sn", serial)]
+	id, ok := d.bySN[d.hash("sn", serial)]
 	d.mu.RUnlock()
 	if !ok {
 		return nil
@@ -341,62 +386,84 @@ func (d *Directory) attrs(name string) []ldapmsg.Attribute {
 	return attrs
 }
 
-// put writes an entry, new or in place of an older version.
+// put writes an entry, new or in place of an older version. What could not be
+// found again is not written.
 func (d *Directory) put(name string, attrs []ldapmsg.Attribute) error {
 	body := ldapmsg.EntryBody(name, attrs)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	e, err := d.look(body)
+	if err != nil {
+		return err
+	}
 	offset, err := d.file.append(body)
 	if err != nil {
 		return err
 	}
-	_, err = d.index(offset, body)
-	return err
+	return d.index(offset, e)
+}
+
+// seen is an entry that has a place in the tree.
+type seen struct {
+	rdns   []string
+	attrs  []ldapmsg.Attribute
+	key    uint64
+	parent uint32
+}
+
+// look finds an entry's place. The caller holds the lock.
+func (d *Directory) look(body []byte) (e seen, err error) {
+	name, attrs, err := ldapmsg.ReadEntry(body)
+	if err != nil {
+		return e, err
+	}
+	rdns, ok := parseDN(name)
+	if !ok || len(rdns) == 0 {
+		return e, fmt.Errorf("name %q", name)
+	}
+	e = seen{rdns, attrs, d.hash("dn", strings.Join(rdns, ",")), top}
+	if len(rdns) > 1 {
+		if e.parent, ok = d.byDN[d.hash("dn", strings.Join(rdns[1:], ","))]; !ok {
+			return e, fmt.Errorf("%q has no parent", name)
+		}
+	}
+	return e, nil
 }
 
 // index makes an entry findable. The caller holds the lock.
-func (d *Directory) index(offset int64, body []byte) (uint32, error) {
-	name, attrs, err := ldapmsg.ReadEntry(body)
-	if err != nil {
-		return 0, err
-	}
-	rdns, ok := parseDN(name)
-	if !ok {
-		return 0, fmt.Errorf("name %q", name)
-	}
-	if len(rdns) == 2 && strings.HasPrefix(rdns[0], "o=") && d.org == "" {
-		for _, a := range attrs {
+func (d *Directory) index(offset int64, e seen) error {
+	if len(e.rdns) == 2 && strings.HasPrefix(e.rdns[0], "o=") && d.org == "" {
+		for _, a := range e.attrs {
 			if a.Type == "o" {
 				d.org = string(a.Values[0])
 			}
 		}
 	}
-	key := hash("dn", strings.Join(rdns, ","))
-	id, known := d.byDN[key]
+	id, known := d.byDN[e.key]
 	if !known {
 		id = uint32(len(d.place))
-		parent := top
-		if len(rdns) > 1 {
-			if parent, ok = d.byDN[hash("dn", strings.Join(rdns[1:], ","))]; !ok {
-				return 0, fmt.Errorf("%q has no parent", name)
-			}
+		d.byDN[e.key] = id
+		d.place, d.up = append(d.place, 0), append(d.up, e.parent)
+	} else {
+		n, err := d.file.size(d.place[id])
+		if err != nil {
+			return err
 		}
-		d.byDN[key] = id
-		d.place, d.up = append(d.place, 0), append(d.up, parent)
+		d.dead += n
 	}
 	d.place[id] = offset
-	for _, a := range attrs {
+	for _, a := range e.attrs {
 		for _, v := range a.Values {
-			switch k := attrKey(a.Type); {
+			switch k := AttributeKey(a.Type); {
 			case k == "serialnumber":
-				d.bySN[hash("sn", strings.ToUpper(string(v)))] = id
+				d.bySN[d.hash("sn", strings.ToUpper(string(v)))] = id
 			case k == "cn" && !known:
-				h := hash("cn", fold(string(v)))
+				h := d.hash("cn", fold(string(v)))
 				d.byCN[h] = append(d.byCN[h], id)
 			}
 		}
 	}
-	return id, nil
+	return nil
 }
 
 func (d *Directory) find(name string) (uint32, bool) {
@@ -406,32 +473,28 @@ func (d *Directory) find(name string) (uint32, bool) {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	id, ok := d.byDN[hash("dn", strings.Join(rdns, ","))]
+	id, ok := d.byDN[d.hash("dn", strings.Join(rdns, ","))]
 	return id, ok
 }
 
 func (d *Directory) read(id uint32) ([]byte, error) {
 	d.mu.RLock()
-	offset := d.place[id]
-	d.mu.RUnlock()
-	return d.file.read(offset)
+	defer d.mu.RUnlock()
+	return d.file.read(d.place[id])
 }
 
-// hash is FNV-1a over a kind and a value.
-func hash(kind, value string) uint64 {
-	h := uint64(14695981039346656037)
-	for _, s := range [2]string{kind, value} {
-		for i := range len(s) {
-			h = (h ^ uint64(s[i])) * 1099511628211
-		}
-		h = (h ^ 0xFF) * 1099511628211
-	}
-	return h
-}
+// hash is of a kind and a value. It differs from process to process, so nobody
+// can choose a name that falls on another's.
+func (d *Directory) hash(kind, value string) uint64 { return maphash.String(d.seed, kind+":"+value) }
 
 // serialKey folds a serial as people write it: case, colons, blanks.
 func serialKey(v string) string {
-	v = strings.ToUpper(strings.NewReplacer(":", "", " ", "").Replace(v))
+	v = strings.Map(func(r rune) rune {
+		if r == ':' || r == ' ' {
+			return -1
+		}
+		return unicode.ToUpper(r)
+	}, v)
 	if raw, err := hex.DecodeString(v); err == nil && len(raw) > 0 {
 		return cert.SerialHex(raw)
 	}

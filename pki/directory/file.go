@@ -19,22 +19,25 @@ type file struct {
 }
 
 const (
+	fileName = "entries.dat"
+
 	headSize  = 9 // length 4, kind 1, CRC-32 4
 	recordMax = 32 << 20
 	kindEntry = 1
 	kindMark  = 2
 )
 
-func openFile(dir string, entry func(offset int64, body []byte) error, mark func(size int64, hashes []byte) error) (*file, error) {
+func openFile(dir string) (*file, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "entries.dat"), os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	v := &file{f: f}
-	r := bufio.NewReaderSize(f, 1<<20)
+	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|os.O_CREATE, 0o640)
+	return &file{f: f}, err
+}
+
+// replay goes through what was written and cuts off a torn tail.
+func (v *file) replay(entry func(offset int64, body []byte) error, mark func(size int64, hashes []byte) error) (err error) {
+	r := bufio.NewReaderSize(v.f, 1<<20)
 	for {
 		kind, body, ok := readRecord(r)
 		if !ok {
@@ -47,14 +50,11 @@ func openFile(dir string, entry func(offset int64, body []byte) error, mark func
 			err = mark(int64(binary.BigEndian.Uint64(body)), body[8:])
 		}
 		if err != nil {
-			return nil, errors.Join(err, f.Close())
+			return err
 		}
 		v.end += headSize + int64(len(body))
 	}
-	if err := f.Truncate(v.end); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return v, nil
+	return v.f.Truncate(v.end)
 }
 
 // readRecord reads one record; anything torn or damaged ends the file.
@@ -64,7 +64,7 @@ func readRecord(r io.Reader) (kind byte, body []byte, ok bool) {
 		return 0, nil, false
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n > recordMax {
+	if n > recordMax || head[4] != kindEntry && head[4] != kindMark { // zeros a power cut left are no record either
 		return 0, nil, false
 	}
 	body = make([]byte, n)
@@ -113,6 +113,23 @@ func (v *file) read(offset int64) ([]byte, error) {
 	body := make([]byte, size)
 	_, err = v.f.ReadAt(body, offset+headSize)
 	return body, err
+}
+
+// size is the room a record takes.
+func (v *file) size(offset int64) (int64, error) {
+	var head [headSize]byte
+	_, err := v.f.ReadAt(head[:], offset)
+	return headSize + int64(binary.BigEndian.Uint32(head[:])), err
+}
+
+// fresh begins an empty file beside the one in use; take puts it in its place.
+func fresh(dir string) (*file, error) {
+	f, err := os.OpenFile(filepath.Join(dir, fileName+".new"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o640)
+	return &file{f: f}, err
+}
+
+func (v *file) take(dir string) error {
+	return errors.Join(v.f.Sync(), os.Rename(filepath.Join(dir, fileName+".new"), filepath.Join(dir, fileName)))
 }
 
 func (v *file) close() error { return errors.Join(v.f.Sync(), v.f.Close()) }

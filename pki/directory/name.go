@@ -8,15 +8,36 @@ import (
 	"github.com/hufu-pki/hufu/format/dn"
 )
 
-// aliases are other names of attribute types.
-var aliases = map[string]string{
-	"commonname": "cn", "2.5.4.3": "cn", "surname": "sn", "2.5.4.4": "sn", "2.5.4.5": "serialnumber", "countryname": "c", "2.5.4.6": "c",
-	"localityname": "l", "2.5.4.7": "l", "stateorprovincename": "st", "s": "st", "2.5.4.8": "st", "organizationname": "o", "2.5.4.10": "o",
-	"organizationalunitname": "ou", "2.5.4.11": "ou", "emailaddress": "mail", "e": "mail", "email": "mail", "rfc822mailbox": "mail",
+// matching is how the values of an attribute compare (RFC 4519, RFC 4523).
+type matching int
+
+const (
+	unknown      matching = iota // a filter over it is neither true nor false
+	words                        // case and runs of blanks do not count
+	serials                      // words, and colons in between do not count
+	classes                      // equality only
+	certificates                 // certificateExactMatch
+	lists                        // the bytes themselves
+)
+
+// known are the attributes entries are made of.
+var known = map[string]matching{
+	"objectclass": classes, "cn": words, "sn": words, "serialnumber": serials, "c": words, "l": words, "st": words, "o": words, "ou": words,
+	"mail": words, "usercertificate": certificates, "cacertificate": certificates, "certificaterevocationlist": lists,
+	"authorityrevocationlist": lists, "hufucertificatestatus": words, "hufuprofile": words,
 }
 
-// attrKey folds an attribute description: case, aliases, the binary option.
-func attrKey(s string) string {
+// aliases are other names of attribute types.
+var aliases = map[string]string{
+	"2.5.4.0": "objectclass", "commonname": "cn", "2.5.4.3": "cn", "surname": "sn", "2.5.4.4": "sn", "2.5.4.5": "serialnumber", "countryname": "c", "2.5.4.6": "c",
+	"localityname": "l", "2.5.4.7": "l", "stateorprovincename": "st", "s": "st", "2.5.4.8": "st", "organizationname": "o", "2.5.4.10": "o",
+	"organizationalunitname": "ou", "2.5.4.11": "ou", "emailaddress": "mail", "e": "mail", "email": "mail", "rfc822mailbox": "mail", "0.9.2342.19200300.100.1.3": "mail",
+	"2.5.4.36": "usercertificate", "2.5.4.37": "cacertificate", "2.5.4.38": "authorityrevocationlist", "2.5.4.39": "certificaterevocationlist",
+	"2.999.1.3.1": "hufucertificatestatus", "2.999.1.3.2": "hufuprofile",
+}
+
+// AttributeKey folds an attribute description: case, aliases, the binary option.
+func AttributeKey(s string) string {
 	s = strings.ToLower(strings.TrimSpace(s))
 	s = strings.TrimSuffix(s, ";binary")
 	if a := aliases[s]; a != "" {
@@ -45,7 +66,7 @@ func parseDN(text string) ([]string, bool) {
 		if !ok {
 			return nil, false
 		}
-		avas = append(avas, attrKey(name)+"="+fold(value))
+		avas = append(avas, AttributeKey(name)+"="+fold(value))
 		text = rest
 		if end != '+' {
 			slices.Sort(avas)

@@ -3,6 +3,7 @@ package directory
 import (
 	"bytes"
 	"context"
+	"iter"
 	"slices"
 	"strings"
 
@@ -33,35 +34,31 @@ func (d *Directory) Search(ctx context.Context, q ldapmsg.Query, from uint32, li
 	if !ok {
 		return res, nil
 	}
-	if q.Scope == ldapmsg.Base {
+	d.mu.RLock()
+	n := uint32(len(d.place))
+	d.mu.RUnlock()
+	switch {
+	case from > n:
+		return Result{Code: ldapmsg.Unwilling, Text: "分页标记不是本目录给出的"}, nil
+	case q.Scope == ldapmsg.Base:
 		return d.one(base, q, give)
 	}
 	ids, indexed := d.candidates(q.Filter)
 	if !indexed {
-		return d.scan(ctx, base, q, from, limit, give)
+		return d.scan(ctx, base, q, limit, span(from, n), give)
 	}
 	slices.Sort(ids)
-	given := 0
-	for _, id := range slices.Compact(ids) {
-		if id < from || !d.within(id, base, q.Scope) {
-			continue
+	ids = slices.Compact(ids)
+	at, _ := slices.BinarySearch(ids, from)
+	return d.scan(ctx, base, q, limit, slices.Values(ids[at:]), give)
+}
+
+// span counts from one entry up to another.
+func span(from, to uint32) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for id := from; id < to && yield(id); id++ {
 		}
-		body, err := d.read(id)
-		if err != nil {
-			return Result{}, err
-		}
-		if !matches(q.Filter, body) {
-			continue
-		}
-		if given == limit {
-			return Result{Code: ldapmsg.SizeLimit, Next: id, Text: "结果过多，请缩小条件或分页"}, nil
-		}
-		if err := give(body); err != nil {
-			return Result{}, err
-		}
-		given++
 	}
-	return Result{}, nil
 }
 
 // resolve finds the base; top stands for the root.
@@ -75,11 +72,11 @@ func (d *Directory) resolve(name string) (uint32, Result, bool) {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if id, ok := d.byDN[hash("dn", strings.Join(rdns, ","))]; ok {
+	if id, ok := d.byDN[d.hash("dn", strings.Join(rdns, ","))]; ok {
 		return id, Result{}, true
 	}
 	for i := 1; i < len(rdns); i++ {
-		if id, ok := d.byDN[hash("dn", strings.Join(rdns[i:], ","))]; ok {
+		if id, ok := d.byDN[d.hash("dn", strings.Join(rdns[i:], ","))]; ok {
 			matched := ""
 			if body, err := d.file.read(d.place[id]); err == nil {
 				matched, _, _ = ldapmsg.ReadEntry(body) // a hint; none is an answer too
@@ -95,19 +92,16 @@ func (d *Directory) one(id uint32, q ldapmsg.Query, give Found) (Result, error) 
 		return Result{}, nil // the root DSE is the server's own
 	}
 	body, err := d.read(id)
-	if err != nil || !matches(q.Filter, body) {
+	if err != nil || !Matches(q.Filter, body) {
 		return Result{}, err
 	}
 	return Result{}, give(body)
 }
 
 // scan looks at entry after entry, within bounds.
-func (d *Directory) scan(ctx context.Context, base uint32, q ldapmsg.Query, from uint32, limit int, give Found) (Result, error) {
-	d.mu.RLock()
-	n := uint32(len(d.place))
-	d.mu.RUnlock()
+func (d *Directory) scan(ctx context.Context, base uint32, q ldapmsg.Query, limit int, ids iter.Seq[uint32], give Found) (Result, error) {
 	given, looked := 0, 0
-	for id := from; id < n; id++ {
+	for id := range ids {
 		if ctx.Err() != nil {
 			return Result{Code: ldapmsg.TimeLimit, Text: "超过时间限制"}, nil
 		}
@@ -115,13 +109,13 @@ func (d *Directory) scan(ctx context.Context, base uint32, q ldapmsg.Query, from
 			continue
 		}
 		if looked++; looked > lookMax {
-			return Result{Code: ldapmsg.AdminLimit, Text: "条件没有索引可用，请按 cn 或 serialNumber 查询"}, nil
+			return Result{Code: ldapmsg.AdminLimit, Text: "符合的条目太多，请按 cn 或 serialNumber 查询"}, nil
 		}
 		body, err := d.read(id)
 		if err != nil {
 			return Result{}, err
 		}
-		if !matches(q.Filter, body) {
+		if !Matches(q.Filter, body) {
 			continue
 		}
 		if given == limit {
@@ -172,14 +166,14 @@ func (d *Directory) candidates(f ldapmsg.Filter) ([]uint32, bool) {
 	case ldapmsg.Equal, ldapmsg.Approx, ldapmsg.Match:
 		d.mu.RLock()
 		defer d.mu.RUnlock()
-		switch attrKey(f.Attr) {
+		switch AttributeKey(f.Attr) {
 		case "cn":
-			return slices.Clone(d.byCN[hash("cn", fold(f.Value))]), true
+			return slices.Clone(d.byCN[d.hash("cn", fold(f.Value))]), true
 		case "serialnumber":
 			return d.serial(serialKey(f.Value)), true
-		case "usercertificate":
-			if serial, ok := exactSerial(f.Value); ok {
-				return d.serial(serial), true
+		case "usercertificate", "cacertificate":
+			if e, ok := parseExact(f.Value); ok {
+				return d.serial(e.serial), true
 			}
 			return nil, true
 		}
@@ -188,15 +182,15 @@ func (d *Directory) candidates(f ldapmsg.Filter) ([]uint32, bool) {
 }
 
 func (d *Directory) serial(key string) []uint32 {
-	if id, ok := d.bySN[hash("sn", key)]; ok {
+	if id, ok := d.bySN[d.hash("sn", key)]; ok {
 		return []uint32{id}
 	}
 	return nil
 }
 
-// matches decides a filter over an entry; what is undefined does not match.
-func matches(f ldapmsg.Filter, body []byte) bool {
-	if f.Kind == ldapmsg.Present && attrKey(f.Attr) == "objectclass" {
+// Matches decides a filter over an entry; what is undefined does not match.
+func Matches(f ldapmsg.Filter, body []byte) bool {
+	if f.Kind == ldapmsg.Present && AttributeKey(f.Attr) == "objectclass" {
 		return true
 	}
 	_, attrs, err := ldapmsg.ReadEntry(body)
@@ -239,40 +233,55 @@ func eval(f ldapmsg.Filter, attrs []ldapmsg.Attribute) truth {
 	return item(f, attrs)
 }
 
+// item decides one comparison. It is undefined over an attribute we do not
+// know, a rule the attribute does not have, or a value that cannot be read
+// (RFC 4511 §4.5.1.7).
 func item(f ldapmsg.Filter, attrs []ldapmsg.Attribute) truth {
-	key := attrKey(f.Attr)
+	key := AttributeKey(f.Attr)
+	test := comparison(f, known[key])
+	if test == nil {
+		return undefined
+	}
 	for _, a := range attrs {
-		if attrKey(a.Type) != key {
-			continue
-		}
-		if f.Kind == ldapmsg.Present {
+		if AttributeKey(a.Type) == key && slices.ContainsFunc(a.Values, test) {
 			return yes
-		}
-		if f.Kind == ldapmsg.Greater || f.Kind == ldapmsg.Less {
-			return undefined
-		}
-		for _, v := range a.Values {
-			if equal(f, key, v) {
-				return yes
-			}
 		}
 	}
 	return no
 }
 
-func equal(f ldapmsg.Filter, key string, v []byte) bool {
+// rules are the matching rules an extensible filter may name.
+var rules = map[string][]matching{
+	"": {words, serials, classes, certificates, lists}, "caseignorematch": {words, serials}, "2.5.13.2": {words, serials},
+	"certificateexactmatch": {certificates}, "2.5.13.34": {certificates}, "objectidentifiermatch": {classes}, "2.5.13.0": {classes},
+}
+
+// comparison is the test of a value that a filter item makes, or nothing.
+func comparison(f ldapmsg.Filter, m matching) func(v []byte) bool {
+	text := m == words || m == serials
 	switch {
-	case f.Kind == ldapmsg.Substr:
-		return substrings(f.Parts, fold(string(v)))
-	case key == "serialnumber":
-		return serialKey(f.Value) == serialKey(string(v))
-	case key == "usercertificate":
-		serial, ok := exactSerial(f.Value)
-		return ok && certHasSerial(v, serial) || bytes.Equal([]byte(f.Value), v)
-	case strings.HasSuffix(key, "certificate"), strings.HasSuffix(key, "list"):
-		return bytes.Equal([]byte(f.Value), v)
+	case m == unknown || f.Kind == ldapmsg.Match && !slices.Contains(rules[strings.ToLower(f.Rule)], m):
+		return nil
+	case f.Kind == ldapmsg.Present:
+		return func([]byte) bool { return true }
+	case f.Kind == ldapmsg.Substr && text:
+		return func(v []byte) bool { return substrings(f.Parts, fold(string(v))) }
+	case f.Kind == ldapmsg.Substr || f.Kind == ldapmsg.Greater || f.Kind == ldapmsg.Less: // no attribute here has an order
+		return nil
+	case m == serials:
+		want := serialKey(f.Value)
+		return func(v []byte) bool { return want == serialKey(string(v)) }
+	case m == certificates:
+		e, ok := parseExact(f.Value)
+		if !ok {
+			return nil
+		}
+		return e.names
+	case m == lists:
+		return func(v []byte) bool { return bytes.Equal([]byte(f.Value), v) }
 	}
-	return fold(f.Value) == fold(string(v))
+	want := fold(f.Value)
+	return func(v []byte) bool { return want == fold(string(v)) }
 }
 
 func substrings(parts []ldapmsg.Part, v string) bool {

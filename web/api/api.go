@@ -45,6 +45,9 @@ func (s *Site) Start() *Site {
 	c := huma.DefaultConfig(s.Title, "1")
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"
 	c.CreateHooks = nil // no $schema links in answers
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"session": {Type: "apiKey", In: "cookie", Name: CookieName}, "token": {Type: "http", Scheme: "bearer"},
+	}
 	s.api = humago.New(s.Mux, c)
 	s.session()
 	s.audit()
@@ -62,6 +65,13 @@ func (f *failed) MarshalJSON() ([]byte, error) { return json.Marshal(f.report) }
 
 // plainError gives validation errors the shape of a refusal.
 func plainError(status int, msg string, errs ...error) huma.StatusError {
+	switch {
+	case status == http.StatusUnauthorized:
+		return &failed{status, access.NotSignedIn.At("", access.NotSignedIn.Clause).Report()}
+	case status >= http.StatusInternalServerError:
+		status, report := trouble(errors.Join(append(errs, errors.New(msg))...))
+		return &failed{status, report}
+	}
 	var where, why []string
 	for _, e := range errs {
 		var d *huma.ErrorDetail
@@ -102,6 +112,11 @@ func Problem(err error) (int, refusal.Report) {
 		}
 		return code, f.Report()
 	}
+	return trouble(err)
+}
+
+// trouble is a failure: people see a reference number, the log the rest.
+func trouble(err error) (int, refusal.Report) {
 	ref := rand.Text()[:8]
 	slog.Error("request failed", "ref", ref, "err", err)
 	return http.StatusInternalServerError, Failure.Because("编号 %s", ref).Report()
@@ -141,7 +156,7 @@ func Handle[In, Out any](s *Site, op Op, f func(ctx context.Context, in *In) (*O
 		o.MaxBodyBytes = 1 << 20
 	}
 	if !op.Open {
-		o.Security = []map[string][]string{{"session": {}}}
+		o.Security = []map[string][]string{{"session": {}}, {"token": {}}}
 	}
 	o.Middlewares = huma.Middlewares{s.who(op.Open)}
 	huma.Register(s.api, o, func(ctx context.Context, in *In) (*Out, error) {
@@ -213,11 +228,12 @@ func (s *Site) signedIn(ctx context.Context, token string) (access.Person, bool)
 		return access.Person{}, false
 	}
 	p, err := s.Desk.Who(ctx, p.Cert)
-	if err != nil {
+	if refusal.Of(err) != nil {
 		s.sessions.end(token)
-		return access.Person{}, false
+	} else if err != nil {
+		slog.Error("the register of people cannot be read", "err", err)
 	}
-	return p, true
+	return p, err == nil
 }
 
 // Body is an answer in JSON.

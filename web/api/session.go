@@ -11,6 +11,7 @@ import (
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/base/sqldb"
 )
 
 // CookieName is the session's.
@@ -139,15 +140,14 @@ func (s *Site) session() {
 			if err != nil {
 				return nil, s.turned(ctx, "?", ActSignIn, err)
 			}
-			if err := s.note(ctx, cmd.Who(), ActSignIn, audit.Done, ""); err != nil {
+			if err := s.admit(ctx, cmd); err != nil {
 				return nil, err
 			}
 			token, err := s.sessions.begin(cmd.Who(), s.Now())
 			if err != nil {
 				return nil, err
 			}
-			c := http.Cookie{Name: CookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: int(sessionMax.Seconds())}
-			return &signedIn{c.String(), me(cmd.Who(), token)}, nil
+			return &signedIn{s.cookie(token, int(sessionMax.Seconds())), me(cmd.Who(), token)}, nil
 		})
 	type signedOut struct {
 		Cookie string `header:"Set-Cookie"`
@@ -156,21 +156,40 @@ func (s *Site) session() {
 		func(ctx context.Context, _ *struct{}) (*signedOut, error) {
 			token, _ := ctx.Value(tokenKey).(string)
 			s.sessions.end(token)
-			c := http.Cookie{Name: CookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1}
-			return &signedOut{c.String()}, s.note(ctx, Person(ctx), "session.sign-out", audit.Done, "")
+			return &signedOut{s.cookie("", -1)}, s.note(ctx, Person(ctx), "session.sign-out", audit.Done, "")
 		})
 	Handle(s, Op{ID: "me", Method: http.MethodGet, Path: "/api/v1/me", Summary: "当前人员"},
 		func(ctx context.Context, _ *struct{}) (*Body[Me], error) { return &Body[Me]{me(Person(ctx), "")}, nil })
 }
 
+func (s *Site) cookie(token string, seconds int) string {
+	c := http.Cookie{Name: CookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
+	return c.String()
+}
+
+// admit uses up the signed statement and writes the sign-in down, together:
+// whoever has seen one go by cannot sign in with it again.
+func (s *Site) admit(ctx context.Context, cmd access.Command) error {
+	return s.Trail.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := access.Spend(tx, cmd, s.Now()); err != nil {
+			return err
+		}
+		return audit.Append(tx, s.line(ctx, cmd.Who(), ActSignIn, audit.Done, ""))
+	})
+}
+
 // note writes one line to the trail in a transaction of its own.
 func (s *Site) note(ctx context.Context, who access.Person, item, result, detail string) error {
+	return s.Trail.Refuse(ctx, s.line(ctx, who, item, result, detail))
+}
+
+func (s *Site) line(ctx context.Context, who access.Person, item, result, detail string) audit.Entry {
 	now := s.Now()
 	role := ""
 	if len(who.Roles) > 0 {
 		role = string(who.Roles[0])
 	}
-	return s.Trail.Refuse(ctx, audit.Entry{Start: now, End: now, Who: string(who.ID), Role: role, Item: item, Result: result, Source: Source(ctx), Detail: detail})
+	return audit.Entry{Start: now, End: now, Who: string(who.ID), Role: role, Item: item, Result: result, Source: Source(ctx), Detail: detail}
 }
 
 // turned records a refusal of authority. If the trail cannot be written the

@@ -1,9 +1,9 @@
 // Package link carries signed messages between zones. (区间链路)
 //
-// Each call is one HTTP request whose body, path, time and nonce the sender
-// signs with SM2; the answer is signed over the same nonce. A peer is known by
-// its key. What is asked carries an ID of its own, so repeating it is harmless.
-// TLCP comes underneath where zones are apart (GM/T 0034 §5.3.2).
+// Each call is one HTTP request whose receiver, path, time, nonce and body the
+// sender signs with SM2; the answer is signed over the same nonce. A peer is
+// known by its key. What is asked carries an ID of its own, so repeating it is
+// harmless. TLCP comes underneath where zones are apart (GM/T 0034 §5.3.2).
 package link
 
 import (
@@ -33,8 +33,10 @@ const BodyMax = 64 << 20
 // window is how far the clocks of two zones may be apart.
 const window = 5 * time.Minute
 
-func requestText(path, from, at, nonce string, body []byte) []byte {
-	return fmt.Appendf(nil, "hufu-link 1\n%s\n%s\n%s\n%s\n%s\n", path, from, at, nonce, hex.EncodeToString(alg.Digest(body)))
+// requestText names who is meant by key, so what one peer was asked cannot be
+// put to another that trusts the same sender.
+func requestText(to *ecdsa.PublicKey, path, from, at, nonce string, body []byte) []byte {
+	return fmt.Appendf(nil, "hufu-link 2\n%x\n%s\n%s\n%s\n%s\n%x\n", alg.Digest(alg.Point(to)), path, from, at, nonce, alg.Digest(body))
 }
 
 func replyText(nonce string, status int, body []byte) []byte {
@@ -66,7 +68,7 @@ func (c *Client) Call(ctx context.Context, path string, in, out any) error {
 	random := make([]byte, 16)
 	_, _ = rand.Read(random) // crypto/rand never fails
 	nonce, at := hex.EncodeToString(random), strconv.FormatInt(c.Now().UnixMilli(), 10)
-	sig, err := alg.Sign(c.Key, requestText(path, c.Name, at, nonce, body))
+	sig, err := alg.Sign(c.Key, requestText(c.Peer, path, c.Name, at, nonce, body))
 	if err != nil {
 		return fmt.Errorf("signing for %s: %w", path, err)
 	}
@@ -152,15 +154,26 @@ func Handle[In, Out any](s *Server, path string, max int64, f func(ctx context.C
 			return
 		}
 		var in In
-		d := json.NewDecoder(bytes.NewReader(body))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&in); err != nil {
+		if err := strict(body, &in); err != nil {
 			s.reply(w, nonce, nil, Malformed.Because("%v", err))
 			return
 		}
 		out, err := f(context.WithValue(r.Context(), sourceKey{}, r.RemoteAddr), from, in)
 		s.reply(w, nonce, out, err)
 	})
+}
+
+// strict decodes one JSON value of known fields and nothing after it.
+func strict(body []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
+		return errors.New("more than one JSON value")
+	}
+	return nil
 }
 
 func (s *Server) check(r *http.Request, from, nonce string, body []byte, peers []string) error {
@@ -180,7 +193,11 @@ func (s *Server) check(r *http.Request, from, nonce string, body []byte, peers [
 	if err != nil || len(nonce) != 32 {
 		return errors.New("malformed headers")
 	}
-	return alg.Verify(key, requestText(r.URL.Path, from, r.Header.Get("Hufu-Time"), nonce, body), sig)
+	us, ok := s.Key.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return errors.New("our own key is not SM2")
+	}
+	return alg.Verify(key, requestText(us, r.URL.Path, from, r.Header.Get("Hufu-Time"), nonce, body), sig)
 }
 
 func (s *Server) reply(w http.ResponseWriter, nonce string, out any, err error) {

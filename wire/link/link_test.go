@@ -178,7 +178,7 @@ func (e envelope) send(p *place) int {
 func signed(t testing.TB, body string) envelope {
 	t.Helper()
 	e := envelope{path: "/say", from: "ra", at: strconv.FormatInt(start.UnixMilli(), 10), nonce: strings.Repeat("ab", 16), body: body}
-	text := fmt.Sprintf("hufu-link 1\n%s\n%s\n%s\n%s\n%x\n", e.path, e.from, e.at, e.nonce, alg.Digest([]byte(body)))
+	text := fmt.Sprintf("hufu-link 2\n%x\n%s\n%s\n%s\n%s\n%x\n", alg.Digest(alg.Point(&ca.PublicKey)), e.path, e.from, e.at, e.nonce, alg.Digest([]byte(body)))
 	sig, err := alg.Sign(ra, []byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestAnyChangeOnTheWayIsNoticed(t *testing.T) {
 }
 
 func TestASignedBodyIsStillReadStrictly(t *testing.T) {
-	for _, body := range []string{`{"word":"x","more":1}`, `{"word":7}`, ``, `[`} {
+	for _, body := range []string{`{"word":"x","more":1}`, `{"word":7}`, ``, `[`, `{"word":"x"}{}`, `{"word":"x"}}`} {
 		p := newPlace(t)
 		if code := signed(t, body).send(p); code != http.StatusUnprocessableEntity || len(p.said) > 0 {
 			t.Errorf("%q: %d, heard %v", body, code, p.said)

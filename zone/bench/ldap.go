@@ -189,7 +189,7 @@ modulepath /usr/lib/ldap
 moduleload back_mdb
 attributetype ( 2.999.1.3.1 NAME 'hufuCertificateStatus' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
 attributetype ( 2.999.1.3.2 NAME 'hufuProfile' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
-objectclass ( 2.999.1.3.3 NAME 'hufuCertificateHolder' SUP top AUXILIARY MAY ( serialNumber $ hufuCertificateStatus $ hufuProfile $ c ) )
+objectclass ( 2.999.1.3.3 NAME 'hufuCertificateHolder' SUP top AUXILIARY MAY ( serialNumber $ hufuCertificateStatus $ hufuProfile $ c $ o ) )
 loglevel 0
 pidfile %[1]s/slapd.pid
 database mdb

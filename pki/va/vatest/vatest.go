@@ -75,8 +75,13 @@ func (w *World) Certify(cn string, ext ...cert.Extension) (*cert.Certificate, *s
 // CertifyAs is Certify with a serial of choice.
 func (w *World) CertifyAs(serial []byte, cn string, ext ...cert.Extension) (*cert.Certificate, *sm2.PrivateKey) {
 	w.T.Helper()
+	return w.certify(serial, dn.Name{C: "CN", O: "虎符", CN: cn}, ext...)
+}
+
+func (w *World) certify(serial []byte, subject dn.Name, ext ...cert.Extension) (*cert.Certificate, *sm2.PrivateKey) {
+	w.T.Helper()
 	k := key(w.T)
-	d := cert.Draft{Serial: serial, Subject: dn.Name{C: "CN", O: "虎符", CN: cn}.Bytes(), Point: alg.Point(&k.PublicKey),
+	d := cert.Draft{Serial: serial, Subject: subject.Bytes(), Point: alg.Point(&k.PublicKey),
 		NotBefore: w.Now().Add(-time.Hour), NotAfter: w.Now().AddDate(1, 0, 0), Extensions: append(ext, cert.SKI(alg.Point(&k.PublicKey)))}
 	d.Issuer = d.Subject
 	by := k
@@ -112,6 +117,20 @@ func (w *World) Record(c *cert.Certificate, public bool) {
 	w.Say(record.KindCertificate, record.Certificate{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), Use: "sign", Profile: "device-sign",
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, Digest: alg.Digest(c.Raw), Public: public}.Bytes())
 	w.bodies = append(w.bodies, c.Raw)
+}
+
+// Pair issues a signing and an encryption certificate for one subject.
+func (w *World) Pair(subject dn.Name, public bool) (sign, enc *cert.Certificate) {
+	w.T.Helper()
+	sign, _ = w.certify(Serial(), subject)
+	enc, _ = w.certify(Serial(), subject)
+	for use, pair := range map[string][2]*cert.Certificate{"sign": {sign, enc}, "enc": {enc, sign}} {
+		c, other := pair[0], pair[1]
+		w.Say(record.KindCertificate, record.Certificate{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), Pair: other.Serial.Bytes(), Use: use, Profile: "person-dual",
+			NotBefore: c.NotBefore, NotAfter: c.NotAfter, Digest: alg.Digest(c.Raw), Public: public}.Bytes())
+		w.bodies = append(w.bodies, c.Raw)
+	}
+	return sign, enc
 }
 
 // Revoke changes a status.
