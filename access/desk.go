@@ -117,7 +117,7 @@ func (d Desk) Recheck(ctx context.Context, s Signed) (Command, error) {
 	if p.Disabled || s.At.Before(p.NotBefore) || s.At.After(p.NotAfter) {
 		return Command{}, Expired.At("certificate", Expired.Clause)
 	}
-	if s.Person != p.ID || s.Serial != p.Serial || !bytes.Equal(s.Text, s.Statement.Text()) {
+	if s.Site != d.Site || s.Person != p.ID || s.Serial != p.Serial || !bytes.Equal(s.Text, s.Statement.Text()) {
 		return Command{}, BadSignature.At("text", BadSignature.Clause)
 	}
 	return s.command(p)

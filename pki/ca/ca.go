@@ -72,6 +72,9 @@ type Store interface {
 	Ask(ctx context.Context, task int64) (Ask, error)
 	// Intend puts drafts on record. It refuses a second one for a request.
 	Intend(ctx context.Context, jobs []Job, at time.Time) error
+	// Abandon closes opened requests that the key centre refused for good: their
+	// keys are free, their serials stay used, and their IDs may be opened anew.
+	Abandon(ctx context.Context, jobs []Job, lines []audit.Entry) error
 	// Record stores certificates, their ledger entries and the audit lines.
 	Record(ctx context.Context, jobs []Job, entries []Publication, lines []audit.Entry, at time.Time) error
 

@@ -161,6 +161,9 @@ func TestTheKeyCentreFailsOneAndNotTheOthers(t *testing.T) {
 		t.Errorf("%v, %v, %v", results[0].Err, results[1].Err, results[2].Err)
 	}
 	p.keys.deny, p.keys.spoil = "", ""
+	if jobs, err := p.memory.Jobs(t.Context(), []string{"A1"}); err != nil || len(jobs) != 0 {
+		t.Errorf("a request refused for good stays open: %v %v", jobs, err)
+	}
 	again, err := p.Issue(t.Context(), requests)
 	if err != nil || again[0].Err != nil || again[1].Err != nil || !bytes.Equal(again[2].Reply.Sign, results[2].Reply.Sign) {
 		t.Errorf("once it is well again: %v %+v", err, again)

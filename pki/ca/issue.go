@@ -125,7 +125,7 @@ func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
 		return BadContent.At("id", BadContent.Clause)
 	}
 	a := j.app
-	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || len(a.Notices) < 4 || a.Accord == "" || a.CPS == "" {
+	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || !enroll.Told(a.Notices) || a.Accord == "" || a.CPS == "" {
 		return NoIdentity.At("check", NoIdentity.Clause)
 	}
 	if err := is.twoPeople(ctx, IssueKind, r, "ra.submit", "ra.approve"); err != nil {
@@ -258,15 +258,41 @@ func (w *work) fetchKeys(ctx context.Context) error {
 				down = fmt.Errorf("asking key centre: %v", err) // not %w: a carrier's refusal is not ours
 			}
 		}
+		var denied []*job
 		for _, j := range jobs {
 			err := down
 			if err == nil {
 				err = j.take(answers)
 			}
+			if errors.Is(err, NoKey) {
+				denied = append(denied, j)
+			}
 			if err != nil {
 				w.fail(j, err)
 			}
 		}
+		if err := w.abandon(ctx, denied); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandon closes the requests the key centre refused: the message on record is
+// answered the same for ever, so a corrected request needs one of its own.
+func (w *work) abandon(ctx context.Context, denied []*job) error {
+	if len(denied) == 0 {
+		return nil
+	}
+	now := w.is.Now()
+	var jobs []Job
+	var lines []audit.Entry
+	for _, j := range denied {
+		jobs = append(jobs, j.Job)
+		lines = append(lines, audit.Entry{Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.abandon", Object: j.ID, Result: NoKey.Code})
+	}
+	if err := w.is.Store.Abandon(ctx, jobs, lines); err != nil {
+		return fmt.Errorf("closing requests: %w", err)
 	}
 	return nil
 }

@@ -65,10 +65,23 @@ func (r *Registrar) Fulfil(ctx context.Context) (int, error) {
 	return n + m, errors.Join(revoking, issuing)
 }
 
+// waiting goes round the approved cases of a kind, so that some that fail for
+// ever hold up nobody. Only the worker calls it.
+func (r *Registrar) waiting(ctx context.Context, kind string) ([]Record, error) {
+	list, err := r.Store.Waiting(ctx, kind, Approved, r.round[kind], enroll.BatchMax)
+	if err == nil && len(list) > 0 {
+		if r.round == nil {
+			r.round = map[string]string{}
+		}
+		r.round[kind] = list[len(list)-1].ID
+	}
+	return list, err
+}
+
 var machine = access.AsMachine("ra")
 
 func (r *Registrar) issue(ctx context.Context) (int, error) {
-	list, err := r.Store.Waiting(ctx, IssueKind.Name, Approved, enroll.BatchMax)
+	list, err := r.waiting(ctx, IssueKind.Name)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
@@ -131,7 +144,7 @@ func (r *Registrar) byMachine(rec Record, do casework.Action, note string, saves
 
 // carry takes approved revocations to the CA, one by one: they are few.
 func (r *Registrar) carry(ctx context.Context) (int, error) {
-	list, err := r.Store.Waiting(ctx, RevokeKind.Name, Approved, enroll.BatchMax)
+	list, err := r.waiting(ctx, RevokeKind.Name)
 	if err != nil {
 		return 0, err
 	}

@@ -97,8 +97,10 @@ type Store interface {
 	// of a case or a content that has moved on (casework.Stale), a key that is live already (KeyInUse), a statement used
 	// before (access.Replayed).
 	Save(ctx context.Context, by access.Command, saves []Save, lines []audit.Entry) error
-	// Waiting returns cases in a state, oldest first, for the worker.
-	Waiting(ctx context.Context, kind string, s casework.State, limit int) ([]Record, error)
+	// Waiting returns cases in a state for the worker, in order of their ids, those
+	// after one first and then from the beginning: a look after the last of the
+	// look before comes round to everybody.
+	Waiting(ctx context.Context, kind string, s casework.State, after string, limit int) ([]Record, error)
 	// Find lists cases, newest first, without events and content.
 	Find(ctx context.Context, q Query) ([]Record, error)
 	// Counts counts cases by kind and state.
@@ -146,4 +148,6 @@ type Registrar struct {
 	Accord   string // version of the service agreement
 	Now      func() time.Time
 	Wake     func() // something was approved; may be nil
+
+	round map[string]string // by kind, the last case the worker looked at
 }

@@ -267,7 +267,7 @@ func audits(r *http.Request, m Remote) (string, any, error) {
 			d.New++
 		}
 	}
-	if n := len(d.Lines); n == pageSize {
+	if n := len(d.Lines); n == pageSize && d.Lines[n-1].Index > 0 {
 		d.Next = strconv.FormatInt(d.Lines[n-1].Index, 10)
 	}
 	return "审计", d, nil

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"io"
 	"time"
 
@@ -41,6 +42,15 @@ type Application struct {
 	Notices  []string       `json:"notices"`   // given at acceptance (Order No. 4 art. 21)
 	Accord   string         `json:"agreement"` // version of the service agreement accepted
 	CPS      string         `json:"cps"`       // version of the practice statement in force
+}
+
+// NoticeCodes are the four things an applicant must be told at acceptance (Order
+// No. 4 art. 21), as cases record them.
+var NoticeCodes = []string{"conditions", "liability", "holder-data", "scope"}
+
+// Told reports whether every notice is among those given.
+func Told(given []string) bool {
+	return !slices.ContainsFunc(NoticeCodes, func(c string) bool { return !slices.Contains(given, c) })
 }
 
 // Identity names a document without giving its number away: masked for people,

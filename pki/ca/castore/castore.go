@@ -168,6 +168,26 @@ func (s *Store) Ask(ctx context.Context, task int64) (ca.Ask, error) {
 	return a, s.DB.QueryRow(ctx, `SELECT message FROM ask WHERE task = $1`, task).Scan(&a.Message)
 }
 
+// Abandon closes opened requests. Their rows stay, under another name, so that
+// no serial is reserved twice.
+func (s *Store) Abandon(ctx context.Context, jobs []ca.Job, lines []audit.Entry) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		for _, j := range jobs {
+			n, err := tx.Exec(`UPDATE job SET id = $1 WHERE id = $2 AND state = $3 AND task = $4`, fmt.Sprintf("%s~%d", j.ID, j.Task), j.ID, int(ca.Opened), j.Task)
+			if err != nil {
+				return err
+			}
+			if n != 1 {
+				return fmt.Errorf("request %s is not open", j.ID)
+			}
+			if _, err := tx.Exec(`DELETE FROM live_key WHERE job = $1`, j.ID); err != nil {
+				return err
+			}
+		}
+		return audit.Append(tx, lines...)
+	})
+}
+
 // Intend puts the drafts of opened requests on record.
 func (s *Store) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {

@@ -25,6 +25,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"of many who claim a key at once one has it":          atOnce,
 		"a request on record is not opened again":             openedOnce,
 		"half of a batch is never kept":                       wholly,
+		"a request refused for good frees its key":            abandoned,
 		"a certificate is found by its serial":                found,
 		"a revocation is done once":                           revokedOnce,
 		"the key centre is told until it answers":             told,
@@ -406,5 +407,34 @@ func anew(t *testing.T, s ca.Store) {
 	dirty(t, s, -1, 3)
 	if _, entries := intend(t, s, 3); len(entries) != 4*len(entry(a.Serials.Sign)) {
 		t.Errorf("%d bytes of entries", len(entries))
+	}
+}
+
+// An abandoned request leaves its serials used and its key and ID free.
+func abandoned(t *testing.T, s ca.Store) {
+	ctx, j := t.Context(), Job(5)
+	if err := s.Open(ctx, []ca.Job{j}, &ca.Ask{Task: j.Task, Message: []byte("ask")}, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Abandon(ctx, []ca.Job{j}, []audit.Entry{Line("ca.abandon")}); err != nil {
+		t.Fatal(err)
+	}
+	if len(have(t, s, j.ID)) != 0 {
+		t.Error("still on record")
+	}
+	if s.Abandon(ctx, []ca.Job{j}, nil) == nil {
+		t.Error("abandoned twice")
+	}
+	again := Job(5)
+	again.Task = 500
+	if err := s.Open(ctx, []ca.Job{again}, &ca.Ask{Task: again.Task, Message: []byte("ask")}, at); err == nil {
+		t.Error("its serials were reserved again")
+	}
+	again.Serials = Job(6).Serials
+	if err := s.Open(ctx, []ca.Job{again}, &ca.Ask{Task: again.Task, Message: []byte("ask")}, at); err != nil {
+		t.Errorf("the same id and key, asked anew: %v", err)
+	}
+	if issued := Issue(t, s, 7); s.Abandon(ctx, []ca.Job{issued}, nil) == nil {
+		t.Error("an issued request was abandoned")
 	}
 }

@@ -68,6 +68,11 @@ func (f *Failing) Ask(ctx context.Context, task int64) (ca.Ask, error) {
 	return one(f, func() (ca.Ask, error) { return f.Store.Ask(ctx, task) })
 }
 
+// Abandon may fail.
+func (f *Failing) Abandon(ctx context.Context, jobs []ca.Job, lines []audit.Entry) error {
+	return f.call(func() error { return f.Store.Abandon(ctx, jobs, lines) })
+}
+
 // Intend may fail.
 func (f *Failing) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
 	return f.call(func() error { return f.Store.Intend(ctx, jobs, at) })

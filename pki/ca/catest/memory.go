@@ -161,6 +161,25 @@ func (m *Memory) move(list []ca.Job, from ca.State, to ca.State, change func(hav
 	return nil
 }
 
+// Abandon closes opened requests.
+func (m *Memory) Abandon(_ context.Context, list []ca.Job, lines []audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	jobs, keys := clone(m.jobs), clone(m.keys)
+	for _, j := range list {
+		have := jobs[j.ID]
+		if have.State != ca.Opened || have.Task != j.Task {
+			return fmt.Errorf("request %s is not open", j.ID)
+		}
+		delete(jobs, j.ID)
+		delete(keys, string(have.KeyHash))
+		have.ID = fmt.Sprintf("%s~%d", j.ID, j.Task)
+		jobs[have.ID] = have
+	}
+	m.jobs, m.keys, m.lines = jobs, keys, append(m.lines, lines...)
+	return nil
+}
+
 // Intend puts the drafts of opened requests on record.
 func (m *Memory) Intend(_ context.Context, list []ca.Job, _ time.Time) error {
 	m.mu.Lock()

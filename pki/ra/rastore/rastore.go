@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -91,6 +92,9 @@ func scan(rows interface{ Scan(...any) error }) (ra.Record, int, error) {
 
 // Case returns one case whole.
 func (s *Store) Case(ctx context.Context, id string) (ra.Record, error) {
+	if strings.ContainsRune(id, 0) { // PostgreSQL would call it a failure
+		return ra.Record{}, ra.NoCase.At("id", ra.NoCase.Clause)
+	}
 	r, _, err := scan(s.DB.QueryRow(ctx, `SELECT `+columns+` FROM cases WHERE id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return r, ra.NoCase.At("id", ra.NoCase.Clause).Because("%.40q", id)
@@ -245,9 +249,14 @@ func (s *Store) Refuse(ctx context.Context, line audit.Entry) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error { return audit.Append(tx, line) })
 }
 
-// Waiting returns cases in a state, whole, oldest first.
-func (s *Store) Waiting(ctx context.Context, kind string, state casework.State, limit int) ([]ra.Record, error) {
-	list, err := s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 ORDER BY id LIMIT $3`, kind, string(state), limit)
+// Waiting returns cases in a state, whole, those after an id first.
+func (s *Store) Waiting(ctx context.Context, kind string, state casework.State, after string, limit int) ([]ra.Record, error) {
+	list, err := s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4`, kind, string(state), after, limit)
+	if err == nil && after != "" && len(list) < limit {
+		var rest []ra.Record
+		rest, err = s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 AND id <= $3 ORDER BY id LIMIT $4`, kind, string(state), after, limit-len(list))
+		list = append(list, rest...)
+	}
 	for i := range list {
 		if err == nil {
 			list[i].Events, err = s.events(ctx, list[i].ID)

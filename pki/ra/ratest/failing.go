@@ -69,8 +69,8 @@ func (f *Failing) Save(ctx context.Context, by access.Command, saves []ra.Save, 
 }
 
 // Waiting may fail.
-func (f *Failing) Waiting(ctx context.Context, kind string, s casework.State, limit int) ([]ra.Record, error) {
-	return one(f, func() ([]ra.Record, error) { return f.Store.Waiting(ctx, kind, s, limit) })
+func (f *Failing) Waiting(ctx context.Context, kind string, s casework.State, after string, limit int) ([]ra.Record, error) {
+	return one(f, func() ([]ra.Record, error) { return f.Store.Waiting(ctx, kind, s, after, limit) })
 }
 
 // KeyHolder may fail.

@@ -138,14 +138,20 @@ func save(cases map[string]ra.Record, keys map[string]string, v ra.Save) error {
 	return nil
 }
 
-// Waiting returns cases in a state, oldest first.
-func (m *Memory) Waiting(_ context.Context, kind string, state casework.State, limit int) (list []ra.Record, err error) {
+// Waiting returns cases in a state, those after an id first.
+func (m *Memory) Waiting(_ context.Context, kind string, state casework.State, after string, limit int) ([]ra.Record, error) {
+	var next, rest []ra.Record
 	for _, r := range m.All() {
-		if r.Kind == kind && r.State == state && len(list) < limit {
-			list = append(list, r)
+		switch {
+		case r.Kind != kind || r.State != state:
+		case r.ID > after:
+			next = append(next, r)
+		default:
+			rest = append(rest, r)
 		}
 	}
-	return list, nil
+	list := append(next, rest...)
+	return list[:min(limit, len(list))], nil
 }
 
 // Find lists cases, newest first.

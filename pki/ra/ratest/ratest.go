@@ -344,11 +344,14 @@ func waiting(d *Desk) {
 			d.save("clerk", ra.Submit, Sample(n).ID)
 		}
 	}
-	list, err := d.Waiting(d.t.Context(), ra.IssueKind.Name, ra.Submitted, 3)
+	list, err := d.Waiting(d.t.Context(), ra.IssueKind.Name, ra.Submitted, "", 3)
 	if err != nil || len(list) != 3 || list[0].ID != Sample(1).ID || list[1].ID != Sample(2).ID || list[2].ID != Sample(4).ID || len(list[0].Events) != 1 || list[0].Content == nil {
 		d.t.Errorf("%+v %v", list, err)
 	}
-	if list, err := d.Waiting(d.t.Context(), ra.RevokeKind.Name, ra.Submitted, 3); err != nil || len(list) != 0 {
+	if list, err := d.Waiting(d.t.Context(), ra.IssueKind.Name, ra.Submitted, Sample(4).ID, 3); err != nil || len(list) != 3 || list[0].ID != Sample(5).ID || list[1].ID != Sample(1).ID {
+		d.t.Errorf("after the fourth it comes round: %+v %v", list, err)
+	}
+	if list, err := d.Waiting(d.t.Context(), ra.RevokeKind.Name, ra.Submitted, "", 3); err != nil || len(list) != 0 {
 		d.t.Errorf("another kind: %v %v", list, err)
 	}
 }

@@ -164,7 +164,7 @@ func (p *Pages) audit(r *http.Request, who access.Person) (string, any, error) {
 			d.New++
 		}
 	}
-	if n := len(lines); n == pageSize {
+	if n := len(lines); n == pageSize && lines[n-1].Index > 0 {
 		d.Next = strconv.FormatInt(lines[n-1].Index, 10)
 	}
 	return "审计", d, nil
