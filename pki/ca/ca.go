@@ -129,8 +129,14 @@ type Issuer struct {
 	Wake     func() // the ledger has grown; may be nil
 }
 
-// IssueKind names the case whose evidence an issuance needs.
-const IssueKind, RevokeKind = "ra.issue", "ra.revoke"
+// Kinds of cases whose evidence the CA needs, as the desk names them.
+const (
+	IssueKind    = "ra.issue"
+	RecoverKind  = "ra.recover"
+	RevokeKind   = "ra.revoke"
+	FreezeKind   = "ra.freeze"
+	UnfreezeKind = "ra.unfreeze"
+)
 
 // Result is what became of one request.
 type Result struct {

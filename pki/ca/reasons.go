@@ -15,6 +15,8 @@ var (
 	NoKey      = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.no_key", Text: "密钥管理系统拒绝提供加密密钥", Clause: "GM/T 0014 §5.2", Fix: "请联系密钥管理系统操作员"}
 	NoCert     = &refusal.Reason{Kind: refusal.NotFound, Code: "ca.no_certificate", Text: "没有此序列号的证书", Clause: "GM/T 0034 §12.3", Fix: "请核对序列号（十六进制）"}
 	Revoked    = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.revoked", Text: "证书已经撤销", Clause: "GM/T 0034 §12.3", Fix: "无需再次撤销"}
+	Held       = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.held", Text: "证书已经冻结", Clause: "GM/T 0034 §12.6", Fix: "无需再次冻结"}
+	NotHeld    = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.not_held", Text: "证书没有冻结", Clause: "GM/T 0034 §12.7", Fix: "请核对序列号与当前状态"}
 	BadReason  = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
 	TooLong    = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.validity", Text: "有效期超过 CA 证书的有效期", Clause: "GM/T 0034 §5.3.4", Fix: "请缩短有效期"}
 )

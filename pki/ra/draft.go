@@ -151,9 +151,21 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		if err != nil {
 			return Record{}, err
 		}
-		return Record{}, KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
+		return Record{}, r.inUse(ctx, holder)
 	}
 	return r.record(f, p, req, keyHash, by)
+}
+
+// inUse says who holds a key; one that was given away is free for nobody.
+func (r *Registrar) inUse(ctx context.Context, holder string) error {
+	rec, err := r.Store.Case(ctx, holder)
+	if err != nil {
+		return err
+	}
+	if rec.State == Revoked {
+		return KeyInUse.At("csr", KeyInUse.Clause).Because("该密钥已因失控撤销（案件 %s），不能再用", holder)
+	}
+	return KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
 }
 
 // correctable refuses an id that is no draft of that person: only the desk
@@ -229,15 +241,22 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 		return bad("checked_by", fmt.Sprintf("查验人超过 %d 字", WordMax))
 	}
 	if f.CheckedAt != "" {
-		if _, err := time.Parse(time.RFC3339, f.CheckedAt); err != nil {
+		at, err := time.Parse(time.RFC3339, f.CheckedAt)
+		if err != nil {
 			return bad("checked_at", "应为 RFC 3339 时间")
 		}
+		if at.After(r.Now().Add(access.Window)) {
+			return bad("checked_at", "查验时间晚于现在")
+		}
+	}
+	if len(f.Evidence) == 0 && slices.Contains([]string{"entrusted", "remote-video", "official-data"}, f.Method) {
+		return bad("evidence", CheckMethods[f.Method]+"须附委托书、录像或比对结果等材料的 SM3 摘要")
 	}
 	if len(f.Evidence) > FilesMax {
 		return bad("evidence", fmt.Sprintf("材料超过 %d 份", FilesMax))
 	}
 	for _, e := range f.Evidence {
-		if len(e) != 64 || strings.Trim(strings.ToLower(e), "0123456789abcdef") != "" {
+		if !isDigest(e) {
 			return bad("evidence", "应为材料文件的 SM3 摘要（64 位十六进制）")
 		}
 	}

@@ -17,6 +17,10 @@ const (
 	Revoked   casework.State = "revoked"
 	Done      casework.State = "done"
 	Discarded casework.State = "discarded"
+
+	IssuedHeld    casework.State = "issued-held"    // frozen before it was handed out
+	DeliveredHeld casework.State = "delivered-held" // frozen
+	Superseded    casework.State = "superseded"     // another certificate has taken its place
 )
 
 // Actions on cases.
@@ -29,21 +33,28 @@ const (
 	Refuse  casework.Action = "refuse"
 	Produce casework.Action = "produce"
 	Revoke  casework.Action = "revoke"
+	Freeze  casework.Action = "freeze"
 	Carry   casework.Action = "carry"
 	End     casework.Action = "end"
 	// Withdraw takes a submission back before anybody reviewed it; Discard gives
 	// a draft up.
 	Withdraw casework.Action = "withdraw"
 	Discard  casework.Action = "discard"
+	Unfreeze casework.Action = "unfreeze"
+	Hold     casework.Action = "hold"
+	Release  casework.Action = "release"
+	Replace  casework.Action = "replace"
 )
 
 var states = map[casework.State]string{
 	Drafted: "草稿", Submitted: "待审核", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
+	IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
 }
 
 var acts = map[casework.Action]string{
-	Submit: "提交审核", Approve: "审核通过", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "签发被拒",
-	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行撤销", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
+	Submit: "提交审核", Approve: "审核通过", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "CA 未予办理",
+	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
+	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代",
 }
 
 // IssueKind takes an application from the counter to the subscriber's hand.
@@ -63,24 +74,44 @@ var IssueKind = casework.Kind{
 		{From: Delivered, Do: Produce, By: access.RAProducer, To: Delivered},
 		{From: Issued, Do: End, By: access.Machine, To: Revoked},
 		{From: Delivered, Do: End, By: access.Machine, To: Revoked},
+		{From: Issued, Do: Hold, By: access.Machine, To: IssuedHeld},
+		{From: Delivered, Do: Hold, By: access.Machine, To: DeliveredHeld},
+		{From: IssuedHeld, Do: Release, By: access.Machine, To: Issued},
+		{From: DeliveredHeld, Do: Release, By: access.Machine, To: Delivered},
+		{From: IssuedHeld, Do: End, By: access.Machine, To: Revoked},
+		{From: DeliveredHeld, Do: End, By: access.Machine, To: Revoked},
+		{From: Issued, Do: Replace, By: access.Machine, To: Superseded},
+		{From: Delivered, Do: Replace, By: access.Machine, To: Superseded},
 	},
 }
 
 // RevokeKind takes a revocation from the desk to the lists. (证书撤销, GM/T 0034 §12.3)
-var RevokeKind = casework.Kind{
-	Name: "ra.revoke", Title: "证书撤销", Start: Drafted, States: states, Acts: acts,
-	Steps: []casework.Step{
-		{From: Drafted, Do: Revoke, By: access.RAClerk, To: Submitted},
-		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Revoke},
-		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Revoke},
-		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
-		{From: Approved, Do: Carry, By: access.Machine, To: Done},
-		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
-	},
+var RevokeKind = statusKind("ra.revoke", "证书撤销", Revoke)
+
+// FreezeKind puts certificates on hold. (证书冻结, GM/T 0034 §12.6)
+var FreezeKind = statusKind("ra.freeze", "证书冻结", Freeze)
+
+// UnfreezeKind releases them. (证书解冻, GM/T 0034 §12.7)
+var UnfreezeKind = statusKind("ra.unfreeze", "证书解冻", Unfreeze)
+
+func statusKind(name, title string, do casework.Action) casework.Kind {
+	return casework.Kind{
+		Name: name, Title: title, Start: Drafted, States: states, Acts: acts,
+		Steps: []casework.Step{
+			{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
+			{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
+			{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
+			{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
+			{From: Approved, Do: Carry, By: access.Machine, To: Done},
+			{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
+		},
+	}
 }
 
 // Kinds are the kinds of cases by name.
-var Kinds = map[string]casework.Kind{IssueKind.Name: IssueKind, RevokeKind.Name: RevokeKind}
+var Kinds = map[string]casework.Kind{
+	IssueKind.Name: IssueKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind,
+}
 
 // Notice is something an applicant must be told.
 type Notice struct{ Code, Text string }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -120,7 +121,7 @@ func (r *Registrar) issue(ctx context.Context) (int, error) {
 // requestOf is what the CA is asked: the content, and the signed steps.
 func requestOf(rec Record) enroll.Request {
 	q := enroll.Request{ID: rec.ID, Content: rec.Content}
-	for _, do := range []casework.Action{Submit, Revoke, Approve} {
+	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve} {
 		if e, ok := rec.Last(do); ok && len(e.Signed.Signature) > 0 {
 			q.Evidence = append(q.Evidence, enroll.Evidence{Signed: e.Signed, Item: e.Item, Proof: e.Proof})
 		}
@@ -142,24 +143,31 @@ func (r *Registrar) byMachine(rec Record, do casework.Action, note string, saves
 	return nil
 }
 
-// carry takes approved revocations to the CA, one by one: they are few.
+// carry takes approved changes of status to the CA, one by one: they are few.
 func (r *Registrar) carry(ctx context.Context) (int, error) {
-	list, err := r.waiting(ctx, RevokeKind.Name)
-	if err != nil {
-		return 0, err
-	}
-	for n, rec := range list {
-		_, err := r.CA.Revoke(ctx, requestOf(rec))
-		no := refusal.Of(err)
-		if err != nil && no == nil {
-			return n, fmt.Errorf("asking the CA to revoke: %w", err)
+	done := 0
+	for _, kind := range []string{RevokeKind.Name, FreezeKind.Name, UnfreezeKind.Name} {
+		list, err := r.waiting(ctx, kind)
+		if err != nil {
+			return done, err
 		}
-		if err := r.carried(ctx, rec, no); err != nil {
-			return n, err
+		for _, rec := range list {
+			_, err := r.CA.Revoke(ctx, requestOf(rec))
+			no := refusal.Of(err)
+			if err != nil && no == nil {
+				return done, fmt.Errorf("asking the CA to change a status: %w", err)
+			}
+			if err := r.carried(ctx, rec, no); err != nil {
+				return done, err
+			}
+			done++
 		}
 	}
-	return len(list), nil
+	return done, nil
 }
+
+// follows is what a change of status does to the certificate's own case.
+var follows = map[string]casework.Action{RevokeKind.Name: End, FreezeKind.Name: Hold, UnfreezeKind.Name: Release}
 
 func (r *Registrar) carried(ctx context.Context, rec Record, no *refusal.Refusal) error {
 	var saves []Save
@@ -179,10 +187,20 @@ func (r *Registrar) carried(ctx context.Context, rec Record, no *refusal.Refusal
 	if err != nil {
 		return err
 	}
-	if app.State == Issued || app.State == Delivered {
-		if err := r.byMachine(app, End, "撤销案件 "+rec.ID, &saves, &lines); err != nil {
+	do := follows[rec.Kind]
+	if slices.ContainsFunc(IssueKind.Steps, func(s casework.Step) bool { return s.From == app.State && s.Do == do }) {
+		if err := r.byMachine(app, do, "案件 "+rec.ID, &saves, &lines); err != nil {
 			return err
 		}
 	}
+	if last := &saves[len(saves)-1]; last.Record.State == Revoked && lost(rec) {
+		last.Release = false // a key that was given away is never certified again
+	}
 	return r.Store.Save(ctx, machine, saves, lines)
+}
+
+// lost reports whether a revocation is for a key that others may have.
+func lost(rec Record) bool {
+	var c enroll.Revocation
+	return enroll.Decode(rec.Content, &c) == nil && c.Reason == "keyCompromise"
 }

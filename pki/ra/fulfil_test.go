@@ -131,17 +131,64 @@ func TestARevocationTheCARefusesIsClosedWithTheReason(t *testing.T) {
 	p.stands(rec.ID, ra.Issued)
 }
 
-// Two people ask to revoke the same certificate: it is revoked, and both cases
-// come to an end.
-func TestTwoRevocationsOfOneCertificateBothEnd(t *testing.T) {
+// While one case about a certificate's status is under way another is refused;
+// once it is withdrawn the way is free.
+func TestOneCaseAtATimeIsAboutACertificatesStatus(t *testing.T) {
 	p := newPlace(t)
 	rec := p.issued("张三")
-	first, second := p.revocation(rec), p.revocation(rec)
-	p.fulfil(2)
-	p.stands(first.ID, ra.Done)
+	first := p.must("clerk", ra.Order{Act: "ra.freeze", Serial: rec.SignSerial, Note: "去向不明"})
+	for _, act := range []string{"ra.revoke", "ra.freeze"} {
+		if _, err := p.Plan(t.Context(), ra.Order{Act: act, Serial: rec.EncSerial, Reason: "superseded"}, p.Who["clerk2"]); !errors.Is(err, ra.Pending) {
+			t.Errorf("%s beside another: %v", act, err)
+		}
+	}
+	p.must("clerk", ra.Order{Act: "ra.withdraw", IDs: []string{first.ID}})
+	second := p.revocation(rec)
+	p.fulfil(1)
 	p.stands(second.ID, ra.Done)
-	if got := dids(p.stands(rec.ID, ra.Revoked)); got != "submit clerk, approve reviewer, issue system:ra, end system:ra" {
-		t.Error(got)
+	p.stands(rec.ID, ra.Revoked)
+}
+
+// A frozen certificate comes back for whoever had it frozen, to where it was,
+// and may end instead.
+func TestAFrozenCertificateComesBackOrEnds(t *testing.T) {
+	p := newPlace(t)
+	rec := p.issued("张三")
+	move := func(act, asker string) ra.Record {
+		r := p.must("clerk", ra.Order{Act: act, Serial: rec.EncSerial, Asker: asker, Reason: map[string]string{"ra.revoke": "superseded"}[act]})
+		p.must("reviewer", ra.Order{Act: "ra.approve", IDs: []string{r.ID}})
+		p.fulfil(1)
+		return p.stands(r.ID, ra.Done)
+	}
+	if _, err := p.Plan(t.Context(), ra.Order{Act: "ra.unfreeze", Serial: rec.SignSerial}, p.Who["clerk"]); !errors.Is(err, ra.NotLive) {
+		t.Errorf("released what is not frozen: %v", err)
+	}
+	move("ra.freeze", "court")
+	p.stands(rec.ID, ra.IssuedHeld)
+	if _, err := p.Plan(t.Context(), ra.Order{Act: "ra.unfreeze", Serial: rec.SignSerial}, p.Who["clerk"]); !errors.Is(err, ra.NotAsker) {
+		t.Errorf("released for somebody else: %v", err)
+	}
+	move("ra.unfreeze", "court")
+	p.stands(rec.ID, ra.Issued)
+	p.must("producer", ra.Order{Act: "ra.produce", IDs: []string{rec.ID}})
+	move("ra.freeze", "")
+	p.stands(rec.ID, ra.DeliveredHeld)
+	move("ra.revoke", "")
+	p.stands(rec.ID, ra.Revoked)
+	if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != "" {
+		t.Errorf("its key is held by %q: %v", holder, err)
+	}
+}
+
+// Each ground of the law brings its reason and is kept in what is signed.
+func TestAGroundBringsItsReason(t *testing.T) {
+	p := newPlace(t)
+	for _, g := range ra.Grounds {
+		rec := p.issued("张" + g.Code)
+		plan, err := p.Plan(t.Context(), ra.Order{Act: "ra.revoke", Serial: rec.SignSerial, Ground: g.Code}, p.Who["clerk"])
+		if err != nil || plan.Order.Reason != g.Reason || !strings.Contains(plan.Object, rec.SignSerial) || !strings.Contains(plan.Object, g.Reason) {
+			t.Errorf("%s: %+v %v", g.Code, plan.Object, err)
+		}
 	}
 }
 

@@ -295,8 +295,8 @@ func TestACaseGoesFromTheCounterToTheSubscribersHand(t *testing.T) {
 	if got := strings.Join(items, " "); got != "ra.draft ra.submit ra.approve ra.issue ra.produce ra.revoke ra.approve ra.carry ra.end" {
 		t.Error(got)
 	}
-	if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != "" {
-		t.Errorf("a revoked certificate's key is held by %q", holder)
+	if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != rec.ID {
+		t.Errorf("a key that was given away is held by %q, and not for ever", holder)
 	}
 }
 
@@ -328,7 +328,7 @@ func TestOneSignatureMovesManyCasesOrNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Object != fmt.Sprintf("证书申请 %s（张0） 等 7 件", ids[0]) {
+	if plan.Object != fmt.Sprintf("证书申请 %s（张0，模板 person-dual，主体 C=CN, O=某某局, CN=张0，365 天） 等 7 件", ids[0]) {
 		t.Error(plan.Object)
 	}
 	p.must("clerk", ra.Order{Act: "ra.submit", IDs: ids[3:4]})

@@ -21,7 +21,7 @@ import (
 type Args struct {
 	Words                                    []string
 	Note, State, Query, Out, Reason, Invalid string
-	After, Kind                              string
+	After, Kind, Ground, Asker, CSR          string
 	Limit                                    int
 }
 
@@ -43,15 +43,15 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 			return nil, &Usage{"需要案件编号"}
 		}
 		return p.act(ctx, ra.Order{Act: "ra." + verb, IDs: a.Words, Note: a.Note})
-	case "revoke":
+	case "revoke", "freeze", "unfreeze":
 		serial, err := a.one("证书序列号")
 		if err != nil {
 			return nil, err
 		}
-		if a.Reason == "" {
-			return nil, &Usage{"需要 --reason"}
+		if verb == "revoke" && a.Reason == "" && a.Ground == "" {
+			return nil, &Usage{"需要 --reason 或 --ground"}
 		}
-		return p.act(ctx, ra.Order{Act: "ra.revoke", Serial: serial, Reason: a.Reason, Note: a.Note})
+		return p.act(ctx, ra.Order{Act: "ra." + verb, Serial: serial, Reason: a.Reason, Ground: a.Ground, Asker: a.Asker, Note: a.Note})
 	case "produce":
 		return p.produce(ctx, a)
 	case "show":
@@ -90,7 +90,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve return reject revoke produce evidence show list batch profiles audit", verb)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve return reject revoke freeze unfreeze produce evidence show list batch profiles audit", verb)}
 }
 
 // escape keeps an id one segment of a path.

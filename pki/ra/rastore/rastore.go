@@ -208,7 +208,7 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		return err
 	}
 	if n == 0 {
-		if v.Move.Seq > 0 || r.Kind != ra.RevokeKind.Name {
+		if v.Move.Seq > 0 || !ra.AboutStatus(r.Kind) {
 			return casework.Stale.At("id", casework.Stale.Clause).Because("%s", r.ID)
 		}
 		if n, err = tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (id) DO NOTHING`, values...); err != nil {

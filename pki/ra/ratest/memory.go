@@ -116,7 +116,7 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 func save(cases map[string]ra.Record, keys map[string]string, v ra.Save) error {
 	r := v.Record
 	have, ok := cases[r.ID]
-	if ok && (len(have.Events) != v.Move.Seq || !bytes.Equal(have.Content, r.Content)) || !ok && (v.Move.Seq > 0 || r.Kind != ra.RevokeKind.Name) {
+	if ok && (len(have.Events) != v.Move.Seq || !bytes.Equal(have.Content, r.Content)) || !ok && (v.Move.Seq > 0 || !ra.AboutStatus(r.Kind)) {
 		return casework.Stale.At("id", casework.Stale.Clause).Because("%s", r.ID)
 	}
 	if !ok {

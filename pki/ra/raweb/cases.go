@@ -89,10 +89,12 @@ func (p *Pages) cases(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Page, d.Profiles = found, p.open()
-	for _, s := range []casework.State{ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.Revoked, ra.Discarded} {
+	for _, s := range []casework.State{ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
 		d.States = append(d.States, choice{string(s), ra.IssueKind.StateTitle(s)})
 	}
-	d.Kinds = []choice{{ra.IssueKind.Name, ra.IssueKind.Title}, {ra.RevokeKind.Name, ra.RevokeKind.Title}}
+	for _, k := range []casework.Kind{ra.IssueKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind} {
+		d.Kinds = append(d.Kinds, choice{k.Name, k.Title})
+	}
 	switch { // bulk acts are offered where every line of the list could take them
 	case q.State == ra.Submitted && who.Holds(access.RAReviewer):
 		d.Acts = []act{{"ra.approve", "核准所选", "primary"}, {"ra.return", "退回所选", ""}, {"ra.reject", "不予通过", "danger"}}

@@ -39,6 +39,11 @@ var words = func() map[string]string {
 	for _, table := range []map[string]string{identity.Kinds, ra.CheckMethods, audiences, publications} {
 		maps.Copy(all, table)
 	}
+	maps.Copy(all, ra.Askers)
+	for _, g := range ra.Grounds {
+		all[g.Code] = g.Text + "（" + g.Clause + "）"
+	}
+	all["certificateHold"] = "证书冻结"
 	for _, n := range ra.Notices {
 		all[n.Code] = n.Text
 	}
@@ -75,8 +80,10 @@ var roleOf = map[access.Role]casework.State{access.RAClerk: ra.Drafted, access.R
 type step struct{ Title, Note, Class string }
 
 var stages = map[string][]casework.State{
-	ra.IssueKind.Name:  {ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered},
-	ra.RevokeKind.Name: {ra.Submitted, ra.Approved, ra.Done},
+	ra.IssueKind.Name:    {ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered},
+	ra.RevokeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
+	ra.FreezeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
+	ra.UnfreezeKind.Name: {ra.Submitted, ra.Approved, ra.Done},
 }
 
 // steps draws how far a case has come; a case that ended otherwise says so.
