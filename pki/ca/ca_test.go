@@ -74,7 +74,7 @@ var hire = sync.OnceValue(func() staff {
 	s := staff{map[string]access.Person{}, map[string]*sm2.PrivateKey{}}
 	for name, roles := range map[string][]access.Role{
 		"clerk": {access.RAClerk}, "reviewer": {access.RAReviewer}, "producer": {access.RAProducer}, "both": {access.RAClerk, access.RAReviewer},
-		"former": {access.RAReviewer}, "disabled": {access.RAReviewer}, "stranger": {access.RAReviewer},
+		"former": {access.RAReviewer}, "disabled": {access.RAReviewer}, "stranger": {access.RAReviewer}, "admin": {access.RAAdmin},
 	} {
 		key, to := newKey(t), start.AddDate(1, 0, 0)
 		if name == "former" {

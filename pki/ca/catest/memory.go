@@ -115,7 +115,7 @@ func (m *Memory) Open(_ context.Context, list []ca.Job, a *ca.Ask, _ time.Time) 
 		if _, ok := jobs[j.ID]; ok {
 			return fmt.Errorf("request %s is on record already", j.ID)
 		}
-		if _, ok := keys[string(j.KeyHash)]; ok {
+		if holder, ok := keys[string(j.KeyHash)]; ok && !(j.KeepsKey && holder == j.Follows) {
 			return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
 		}
 		for _, other := range jobs {
@@ -178,7 +178,9 @@ func (m *Memory) Abandon(_ context.Context, list []ca.Job, lines []audit.Entry) 
 			return fmt.Errorf("request %s is not open", j.ID)
 		}
 		delete(jobs, j.ID)
-		delete(keys, string(have.KeyHash))
+		if delete(keys, string(have.KeyHash)); have.KeepsKey {
+			keys[string(have.KeyHash)] = have.Follows
+		}
 		have.ID = fmt.Sprintf("%s~%d", j.ID, j.Task)
 		jobs[have.ID] = have
 	}
@@ -207,6 +209,12 @@ func (m *Memory) Record(_ context.Context, list []ca.Job, entries []ca.Publicati
 			return err
 		}
 		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign}
+		if j.Escrow != nil {
+			one.Pair = j.Escrow
+			enc := m.issued[plain(j.Escrow)]
+			enc.Pair = one.Serial
+			m.issued[plain(j.Escrow)] = enc
+		}
 		m.issued[plain(one.Serial)] = one
 		if j.DER.Enc != nil {
 			one.Serial, one.Pair, one.Use, one.Shard, one.DER = j.Serials.Enc, j.Serials.Sign, "enc", j.Shards[1], j.DER.Enc
