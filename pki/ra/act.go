@@ -41,7 +41,7 @@ type Plan struct {
 
 // planned are the acts a person can order.
 var planned = map[string]casework.Action{
-	"ra.submit": Submit, "ra.approve": Approve, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke, "ra.freeze": Freeze, "ra.unfreeze": Unfreeze, "ra.withdraw": Withdraw, "ra.discard": Discard,
+	"ra.submit": Submit, "ra.approve": Approve, "ra.authorise": Authorise, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke, "ra.freeze": Freeze, "ra.unfreeze": Unfreeze, "ra.withdraw": Withdraw, "ra.discard": Discard,
 }
 
 // Own reports whether only who drafted a case may order an act on it.
@@ -86,7 +86,7 @@ func itemOf(rec Record) access.Item {
 // may decides what can be decided before there is a signature.
 func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error {
 	kind := Kinds[rec.Kind]
-	if do == Produce && rec.Kind == IssueKind.Name && slices.Contains([]casework.State{Drafted, Submitted, Approved}, rec.State) {
+	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Approved}, rec.State) {
 		if !who.Holds(access.RAProducer) {
 			return casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由制证员办理", acts[do])
 		}
@@ -96,7 +96,7 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		return NotYours.At("id", NotYours.Clause).Because("%s 由 %s 起草", rec.ID, rec.CreatedBy)
 	}
 	_, err := kind.Next(rec.Case, access.Preview(who), do, itemOf(rec), access.Proof{}, r.Now())
-	if err == nil && do == Approve && rec.Kind == IssueKind.Name {
+	if err == nil && do == Approve && Issues(rec.Kind) {
 		err = checked(rec)
 	}
 	return err
@@ -156,7 +156,7 @@ func (r *Registrar) Do(ctx context.Context, p Plan, claim access.Claim, source s
 	if err := r.Store.Save(ctx, by, saves, lines); err != nil {
 		return nil, err
 	}
-	if p.Do == Approve && r.Wake != nil {
+	if (p.Do == Approve || p.Do == Authorise) && r.Wake != nil {
 		r.Wake()
 	}
 	done := make([]Record, len(saves))
@@ -169,9 +169,9 @@ func (r *Registrar) Do(ctx context.Context, p Plan, claim access.Claim, source s
 func save(rec Record, m casework.Move) Save {
 	rec.Case, rec.UpdatedAt = m.Case, m.Event.At
 	s := Save{Record: rec, Move: m}
-	if rec.Kind == IssueKind.Name {
+	if Issues(rec.Kind) {
 		s.Claim = m.Event.Did == Submit
-		s.Release = slices.Contains([]casework.State{Drafted, Rejected, Revoked, Discarded}, m.Event.To)
+		s.Release = slices.Contains([]casework.State{Drafted, Rejected, Revoked, Superseded, Discarded}, m.Event.To)
 	}
 	return s
 }

@@ -62,8 +62,9 @@ func (w *Worker) Run(ctx context.Context) {
 // Revocations go first and wait for nothing.
 func (r *Registrar) Fulfil(ctx context.Context) (int, error) {
 	n, revoking := r.carry(ctx)
-	m, issuing := r.issue(ctx)
-	return n + m, errors.Join(revoking, issuing)
+	m, issuing := r.issue(ctx, IssueKind.Name)
+	k, recovering := r.issue(ctx, RecoverKind.Name)
+	return n + m + k, errors.Join(revoking, issuing, recovering)
 }
 
 // waiting goes round the approved cases of a kind, so that some that fail for
@@ -81,8 +82,8 @@ func (r *Registrar) waiting(ctx context.Context, kind string) ([]Record, error) 
 
 var machine = access.AsMachine("ra")
 
-func (r *Registrar) issue(ctx context.Context) (int, error) {
-	list, err := r.waiting(ctx, IssueKind.Name)
+func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
+	list, err := r.waiting(ctx, kind)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
@@ -99,6 +100,7 @@ func (r *Registrar) issue(ctx context.Context) (int, error) {
 	}
 	var saves []Save
 	var lines []audit.Entry
+	moved := 0
 	for i, a := range answers {
 		rec, do, note := list[i], Issue, ""
 		switch {
@@ -111,17 +113,41 @@ func (r *Registrar) issue(ctx context.Context) (int, error) {
 			rec.Reply, rec.Trouble = a.Reply, nil
 			rec.SignSerial, rec.EncSerial = a.Reply.Serials()
 		}
+		moved++
 		if err := r.byMachine(rec, do, note, &saves, &lines); err != nil {
 			return 0, err
 		}
+		if do == Issue && rec.Follows != "" {
+			if err := r.replaced(ctx, rec, &saves, &lines); err != nil {
+				return 0, err
+			}
+		}
 	}
-	return len(saves), r.Store.Save(ctx, machine, saves, lines)
+	return moved, r.Store.Save(ctx, machine, saves, lines)
+}
+
+// replaced closes the case of the certificate that a new one follows: the CA
+// has ended it already.
+func (r *Registrar) replaced(ctx context.Context, rec Record, saves *[]Save, lines *[]audit.Entry) error {
+	old, err := r.Store.Case(ctx, rec.Follows)
+	if err != nil {
+		return err
+	}
+	if !can(old, Replace) {
+		return nil // a lost carrier's certificate was revoked before
+	}
+	return r.byMachine(old, Replace, "由案件 "+rec.ID+" 替代", saves, lines)
+}
+
+// can reports whether a case's table has an act from where it stands.
+func can(rec Record, do casework.Action) bool {
+	return slices.ContainsFunc(Kinds[rec.Kind].Steps, func(s casework.Step) bool { return s.From == rec.State && s.Do == do })
 }
 
 // requestOf is what the CA is asked: the content, and the signed steps.
 func requestOf(rec Record) enroll.Request {
 	q := enroll.Request{ID: rec.ID, Content: rec.Content}
-	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve} {
+	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve, Authorise} {
 		if e, ok := rec.Last(do); ok && len(e.Signed.Signature) > 0 {
 			q.Evidence = append(q.Evidence, enroll.Evidence{Signed: e.Signed, Item: e.Item, Proof: e.Proof})
 		}
@@ -188,7 +214,7 @@ func (r *Registrar) carried(ctx context.Context, rec Record, no *refusal.Refusal
 		return err
 	}
 	do := follows[rec.Kind]
-	if slices.ContainsFunc(IssueKind.Steps, func(s casework.Step) bool { return s.From == app.State && s.Do == do }) {
+	if can(app, do) {
 		if err := r.byMachine(app, do, "案件 "+rec.ID, &saves, &lines); err != nil {
 			return err
 		}

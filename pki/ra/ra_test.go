@@ -35,6 +35,16 @@ func (device) Wrap(master string, secret, bound []byte) (hsm.Wrapped, error) {
 	return hsm.Wrapped{Version: 1, Master: master, Blob: blob}, nil
 }
 
+func (device) Unwrap(_ string, w hsm.Wrapped, bound []byte) ([]byte, error) {
+	blob := bytes.Clone(w.Blob)
+	slices.Reverse(blob)
+	secret, ok := bytes.CutSuffix(blob, bound)
+	if !ok {
+		return nil, errors.New("bound to something else")
+	}
+	return secret, nil
+}
+
 // authority is a CA that answers a request ID the same way each time, refuses
 // or passes over those it is told to, and fails once, at call at.
 type authority struct {

@@ -3,6 +3,7 @@ package raweb
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,6 @@ func (p *Pages) certificates(r *http.Request, _ access.Person) (string, any, err
 		Profiles []choice
 	}
 	q := query(r)
-	q.Kind = ra.IssueKind.Name
 	switch r.URL.Query().Get("status") {
 	case "live":
 		q.States = []casework.State{ra.Issued, ra.Delivered}
@@ -57,6 +57,8 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 		Text              string
 		Live, Held        bool
 		Extensions        []extension
+		Next              []ra.Purpose // what may follow it
+		Signing           string
 	}
 	d.Serial = strings.ToUpper(r.PathValue("serial"))
 	rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
@@ -78,6 +80,12 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 	d.Extensions = extensions(c)
 	now := p.API.Desk.Now()
 	clerk := who.Holds(access.RAClerk)
+	d.Signing = rec.SignSerial
+	for _, next := range ra.Purposes {
+		if clerk && slices.Contains(next.From, rec.State) {
+			d.Next = append(d.Next, next)
+		}
+	}
 	switch {
 	case rec.State == ra.Revoked:
 		d.State = "已撤销"
