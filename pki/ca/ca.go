@@ -127,6 +127,7 @@ type Issuer struct {
 	Store    Store
 	Keys     KeyCentre
 	Profiles profile.Set
+	Gates    Gates
 	Desk     access.Desk // of the registration staff
 	Public   string      // base URL in certificates
 	Now      func() time.Time

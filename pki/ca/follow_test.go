@@ -189,3 +189,38 @@ func TestAPairIsFrozenAndReleased(t *testing.T) {
 		t.Errorf("%d entries in the ledger", len(leaves))
 	}
 }
+
+// Nothing is issued under a policy without a qualification in force, a
+// published practice statement, or while it is suspended; revocation goes on.
+func TestAShutGateStopsIssuingAndNothingElse(t *testing.T) {
+	p := newPlace(t)
+	reply := p.issue(t, "A1")
+	policy := p.Profiles["person-dual"].Policy
+	open, _, _ := p.gates.Gate(t.Context(), policy)
+	for name, c := range map[string]struct {
+		shut func(g *ca.Gate)
+		want *refusal.Reason
+	}{
+		"no gate":                    {func(g *ca.Gate) { *g = ca.Gate{} }, ca.NoGate},
+		"no qualification":           {func(g *ca.Gate) { g.Qualification = "" }, ca.NoGate},
+		"no practice statement":      {func(g *ca.Gate) { g.CPS = "" }, ca.NoGate},
+		"a qualification that ended": {func(g *ca.Gate) { g.To = start.AddDate(0, 0, -1) }, ca.NoGate},
+		"a qualification to come":    {func(g *ca.Gate) { g.From = start.AddDate(0, 0, 1) }, ca.NoGate},
+		"a suspension":               {func(g *ca.Gate) { g.Suspended, g.Note = true, "责令整改" }, ca.Suspended},
+	} {
+		g := open
+		c.shut(&g)
+		p.gates[policy] = g
+		results, err := p.Issue(t.Context(), []enroll.Request{p.fresh(t, "A2")})
+		if err != nil || !errors.Is(results[0].Err, c.want) {
+			t.Errorf("%s: %v %v", name, err, results[0].Err)
+		}
+	}
+	if results, err := p.Issue(t.Context(), []enroll.Request{p.request(t, device(t, "A3", newKey(t)), "clerk", "reviewer")}); err != nil || results[0].Err != nil {
+		t.Errorf("another policy: %v %v", err, results)
+	}
+	serial, _ := reply.Serials()
+	if _, err := p.Revoke(t.Context(), p.revocation(t, enroll.Revocation{ID: "R1", Serial: serial, Reason: "superseded"}, "clerk", "reviewer")); err != nil {
+		t.Errorf("revocation while suspended: %v", err)
+	}
+}

@@ -36,6 +36,23 @@ type work struct {
 	is      *Issuer
 	jobs    []*job
 	results []Result
+
+	mu    sync.Mutex
+	doors map[string]error // what the gate of a policy said, asked once for a batch
+}
+
+func (w *work) passes(ctx context.Context, policy string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err, asked := w.doors[policy]
+	if !asked {
+		if w.doors == nil {
+			w.doors = map[string]error{}
+		}
+		err = w.is.passes(ctx, policy, w.is.Now())
+		w.doors[policy] = err
+	}
+	return err
 }
 
 // parallel runs f for every job still going, on all cores.
@@ -77,7 +94,10 @@ func (w *work) admit(ctx context.Context, requests []enroll.Request, known map[s
 		j := &job{Job: known[r.ID]}
 		w.jobs[i] = j
 		if j.State == None {
-			return w.is.admit(ctx, j, r)
+			if err := w.is.admit(ctx, j, r); err != nil {
+				return err
+			}
+			return w.passes(ctx, j.profile.Policy)
 		}
 		if !bytes.Equal(j.Digest, alg.Digest(r.Content)) {
 			return Changed.At("id", Changed.Clause)

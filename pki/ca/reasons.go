@@ -17,6 +17,8 @@ var (
 	Revoked     = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.revoked", Text: "证书已经撤销", Clause: "GM/T 0034 §12.3", Fix: "无需再次撤销"}
 	Held        = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.held", Text: "证书已经冻结", Clause: "GM/T 0034 §12.6", Fix: "无需再次冻结"}
 	NotHeld     = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.not_held", Text: "证书没有冻结", Clause: "GM/T 0034 §12.7", Fix: "请核对序列号与当前状态"}
+	NoGate      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ca.gate", Text: "该证书策略没有登记有效的资质和已公布的业务规则，不能签发", Clause: "电子政务电子认证服务管理办法 第四条、第十六条", Fix: "请由 CA 业务操作员登记资质与业务规则后重新提交"}
+	Suspended   = &refusal.Reason{Kind: refusal.Forbidden, Code: "ca.suspended", Text: "该证书策略已暂停签发", Clause: "电子政务电子认证服务管理办法 第二十九条、第三十八条", Fix: "恢复后重新提交；撤销、冻结和状态查询不受影响"}
 	NotFollowed = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.follow", Text: "申请与原证书不相承", Clause: "GM/T 0034 §12.2、§12.4", Fix: "请核对原证书序列号、主体和密钥"}
 	BadReason   = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
 	TooLong     = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.validity", Text: "有效期超过 CA 证书的有效期", Clause: "GM/T 0034 §5.3.4", Fix: "请缩短有效期"}

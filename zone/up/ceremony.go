@@ -218,6 +218,9 @@ func (y *ceremony) institution(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := cacore.OpenGates(ctx, store, y.set, y.world.CPS, y.world.Created); err != nil {
+		return err
+	}
 	for _, c := range []*cert.Certificate{y.root, y.op} {
 		leaf, line := ca.Authority(c.Raw, y.Now())
 		if err := store.Authority(ctx, leaf, c.Raw, line); err != nil {
