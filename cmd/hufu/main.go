@@ -19,12 +19,13 @@ import (
 )
 
 type commands struct {
-	Up     upCmd     `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
-	As     asCmd     `cmd:"" help:"以某人身份办理：签名并提交。"`
-	Key    keyCmd    `cmd:"" help:"生成 SM2 密钥和证书请求。"`
-	Open   openCmd   `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
-	Verify verifyCmd `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
-	Bench  benchCmd  `cmd:"" help:"性能测量。"`
+	Up       upCmd       `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
+	As       asCmd       `cmd:"" help:"以某人身份办理：签名并提交。"`
+	Key      keyCmd      `cmd:"" help:"生成 SM2 密钥和证书请求。"`
+	Open     openCmd     `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
+	Verify   verifyCmd   `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Judicial judicialCmd `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
+	Bench    benchCmd    `cmd:"" help:"性能测量。"`
 }
 
 // Exit codes of the contract.
