@@ -54,6 +54,13 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 		}
 		out, err = p.propose(ctx, proposal.Order{Act: proposal.Release, ID: id, Note: a.Note, Share: share})
 		return out, true, err
+	}
+	return p.read(ctx, verb, a)
+}
+
+// read looks changes, people and the overview up.
+func (p *Person) read(ctx context.Context, verb string, a Args) (out any, ok bool, err error) {
+	switch verb {
 	case "result":
 		id, err := a.one("变更编号")
 		if err != nil {
