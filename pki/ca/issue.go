@@ -310,6 +310,9 @@ func (j *job) take(answers []KeyAnswer) error {
 			return fmt.Errorf("key centre gave an unusable key for %s", j.ID)
 		}
 		j.encKey, j.Sealed = a.Point, a.Sealed
+		if j.profile.NeedsOriginal() {
+			j.Sealed = a.Envelope
+		}
 		return nil
 	}
 	return fmt.Errorf("key centre did not answer for %s", j.ID)

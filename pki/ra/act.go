@@ -109,6 +109,9 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 	if err == nil && do == Approve && rec.Kind == IssueKind.Name {
 		err = checked(rec)
 	}
+	if err == nil && do == Produce {
+		_, err = r.Package(rec, nil)
+	}
 	return err
 }
 

@@ -109,12 +109,26 @@ func (r *Registrar) issue(ctx context.Context) (int, error) {
 		default:
 			rec.Reply, rec.Trouble = a.Reply, nil
 			rec.SignSerial, rec.EncSerial = a.Reply.Serials()
+			if _, err := r.Package(rec, nil); err != nil {
+				rec.Trouble = undeliverable(err)
+			}
 		}
 		if err := r.byMachine(rec, do, note, &saves, &lines); err != nil {
 			return 0, err
 		}
 	}
 	return len(saves), r.Store.Save(ctx, machine, saves, lines)
+}
+
+// undeliverable is why the certificates, which stand, cannot be handed out; the
+// case says so before anybody tries.
+func undeliverable(err error) *refusal.Report {
+	f := refusal.Of(err)
+	if f == nil {
+		f = BadEnvelope.Because("%v", err)
+	}
+	report := f.Report()
+	return &report
 }
 
 // requestOf is what the CA is asked: the content, and the signed steps.

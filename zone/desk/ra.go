@@ -243,15 +243,8 @@ func (p *Person) produce(ctx context.Context, a Args) (any, error) {
 	if err := os.MkdirAll(a.Out, 0o755); err != nil {
 		return nil, err
 	}
-	files := []struct {
-		name string
-		data []byte
-	}{{"sign.pem", pack.Sign}, {"enc.pem", pack.Enc}, {"chain.pem", pack.Chain}, {"sealed-key.der", pack.Sealed}}
-	for _, f := range files {
-		if len(f.data) == 0 {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(a.Out, f.name), f.data, 0o644); err != nil {
+	for _, f := range pack.Files() {
+		if err := os.WriteFile(filepath.Join(a.Out, f.Name), f.Data, 0o644); err != nil {
 			return nil, err
 		}
 	}

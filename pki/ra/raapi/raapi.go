@@ -198,7 +198,8 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			return &api.Body[ra.Package]{Body: ra.PackageOf(rec, a.Chain)}, nil
+			p, err := a.Desk.Package(rec, a.Chain)
+			return &api.Body[ra.Package]{Body: p}, err
 		})
 	api.Handle(s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
 		func(ctx context.Context, in *idIn) (*api.File, error) {
@@ -206,7 +207,11 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			data, err := ra.PackageOf(rec, a.Chain).Zip()
+			p, err := a.Desk.Package(rec, a.Chain)
+			if err != nil {
+				return nil, err
+			}
+			data, err := p.Zip()
 			return api.Attachment(in.ID+".zip", "application/zip", data), err
 		})
 }
