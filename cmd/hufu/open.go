@@ -14,7 +14,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/hufu-pki/hufu/format/cert"
-	"github.com/hufu-pki/hufu/format/cms"
 	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/format/pfx"
 	"github.com/hufu-pki/hufu/format/sealedkey"
@@ -52,7 +51,7 @@ func (c *openCmd) Run(context.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := sealedOf(sealed, encCert.Point)
+	env, _, err := sealedkey.Of(sealed, encCert.Point)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errExit1, name, err)
 	}
@@ -76,31 +75,6 @@ func (c *openCmd) sealed() (name string, data []byte, err error) {
 		}
 	}
 	return "", nil, nil
-}
-
-// sealedOf reads a sealed key in any of its forms; point stands in where the
-// form names none, and is compared where it does.
-func sealedOf(data, point []byte) (sealedkey.Envelope, error) {
-	if len(data) == sealedkey.SKFSize {
-		if e, err := sealedkey.ParseSKF(data); err == nil {
-			return e, nil
-		}
-	}
-	e, err := sealedkey.Parse(data)
-	if err == nil {
-		return e, nil
-	}
-	signed, err2 := cms.Parse(data)
-	if err2 != nil {
-		signed, err2 = cms.ParseUnsigned(data)
-	}
-	if errors.Is(err2, cms.ErrChained) {
-		return e, err2
-	}
-	if err2 != nil {
-		return e, err
-	}
-	return sealedkey.FromEnveloped(signed.SessionKey, signed.Content, point)
 }
 
 // readKey reads somebody's private key.

@@ -18,6 +18,7 @@ import (
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/format/sealedkey"
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
@@ -437,6 +438,23 @@ func (is *Issuer) sign(j *job) error {
 	return nil
 }
 
+// handed is the sealed key as every package has it, whatever more the RA is
+// given: its digest in public is one the subscriber can recompute.
+func (j *job) handed() []byte {
+	if !j.profile.NeedsOriginal() {
+		return j.Sealed
+	}
+	c, err := cert.ParseTBS(j.TBS.Enc)
+	if err != nil {
+		return j.Sealed
+	}
+	e, _, err := sealedkey.Of(j.Sealed, c.Point)
+	if err != nil {
+		return j.Sealed // the desk will not deliver it
+	}
+	return e.Narrow().Bytes()
+}
+
 // publish writes the ledger entries of a job: each certificate, and the digest
 // of the escrow.
 func (is *Issuer) publish(j *job, now time.Time) []Publication {
@@ -450,7 +468,7 @@ func (is *Issuer) publish(j *job, now time.Time) []Publication {
 	}
 	list := []Publication{one(j.DER.Sign, j.Serials.Sign, j.Serials.Enc, profile.Sign, j.Shards[0])}
 	if j.DER.Enc != nil {
-		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Serials.Enc, j.Sealed)}
+		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Serials.Enc, j.handed())}
 		list = append(list, one(j.DER.Enc, j.Serials.Enc, j.Serials.Sign, profile.Enc, j.Shards[1]), Publication{Leaf: escrow.Bytes()})
 	}
 	return list

@@ -25,7 +25,7 @@ func (r *Registrar) Package(rec Record, chain [][]byte) (Package, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return p, fmt.Errorf("reading the certificates of %s: %w", rec.ID, err)
 	}
-	e, original, err := sealedOf(rec.Reply.Sealed, enc.Point)
+	e, original, err := sealedkey.Of(rec.Reply.Sealed, enc.Point)
 	if err != nil {
 		return p, BadEnvelope.At("sealed-key.der", BadEnvelope.Clause).Because("%v", err)
 	}
@@ -59,29 +59,11 @@ func (r *Registrar) form(rec Record) string {
 	return profile.SealedKey
 }
 
-// sealedOf reads what the CA sent: SM2EnvelopedKey, or the key centre's own
-// envelope, of which it is a part.
-func sealedOf(der, point []byte) (sealedkey.Envelope, *cms.Envelope, error) {
-	e, err := sealedkey.Parse(der)
-	if err == nil {
-		return e, nil, nil
-	}
-	original, err2 := cms.Parse(der)
-	if err2 != nil {
-		return e, nil, err
-	}
-	e = sealedkey.Envelope{SessionKey: original.SessionKey, Point: point, Content: original.Content}
-	if _, err := sealedkey.FromEnveloped(e.SessionKey, e.Content, point); err != nil {
-		return e, nil, err
-	}
-	return e, &original, nil
-}
-
 // relabelled names the certificate whose key opens the envelope as its
 // recipient: the key centre did not know it yet. The signature covers the
 // content only, so it stands.
 func relabelled(original *cms.Envelope, sign *cert.Certificate) ([]byte, error) {
-	if original == nil {
+	if original == nil || original.Signature == nil {
 		return nil, errors.New("没有密钥管理中心的原信封")
 	}
 	e := *original

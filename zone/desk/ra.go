@@ -86,11 +86,13 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v raapi.EvidenceLine
 		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+	case "evidence-file":
+		return p.evidenceFile(ctx, a)
 	case "profiles":
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve return reject revoke produce evidence show list batch profiles audit", verb)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve return reject revoke produce evidence evidence-file show list batch profiles audit", verb)}
 }
 
 // escape keeps an id one segment of a path.
@@ -249,6 +251,22 @@ func (p *Person) produce(ctx context.Context, a Args) (any, error) {
 		}
 	}
 	return map[string]string{"id": id, "out": a.Out}, nil
+}
+
+// evidenceFile takes the evidence file of a case's certificates.
+func (p *Person) evidenceFile(ctx context.Context, a Args) (any, error) {
+	id, err := a.one("案件编号")
+	if err != nil {
+		return nil, err
+	}
+	if a.Out == "" {
+		return nil, &Usage{"需要 --out 文件"}
+	}
+	var data []byte
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id)+"/evidence.zip", nil, &data); err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": id, "out": a.Out}, os.WriteFile(a.Out, data, 0o600)
 }
 
 func asRefused(err error, to **Refused) bool {

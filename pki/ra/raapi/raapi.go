@@ -24,6 +24,9 @@ type API struct {
 	Chain [][]byte // issuing CA first, then root
 	// Published returns how far the public ledger is and the lists it names.
 	Published func(ctx context.Context) (Published, error)
+	// Bind returns the evidence file about a case's certificates and its name; the
+	// reading is on the trail by then.
+	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
 }
 
 // CaseLine is a case in a list.
@@ -117,6 +120,7 @@ func (a *API) Mount(s *api.Site) {
 	a.acts(s)
 	a.lists(s)
 	a.evidence(s)
+	a.evidenceFile(s)
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
