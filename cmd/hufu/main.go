@@ -83,7 +83,7 @@ func code(err error) int {
 		fmt.Fprintln(os.Stderr, usage.Text)
 		return exitUsage
 	case errors.As(err, &broken):
-		fmt.Fprintln(os.Stderr, broken)
+		fmt.Fprintln(os.Stderr, "账本被改动或不完整："+broken.Error())
 		return exitRefused
 	case errors.Is(err, errExit1):
 		fmt.Fprintln(os.Stderr, err)
@@ -94,6 +94,6 @@ func code(err error) int {
 }
 
 // errExit1 marks failures the contract gives exit code 1.
-var errExit1 = errors.New("refused")
+var errExit1 = errors.New("未办理")
 
 func now() time.Time { return time.Now() }

@@ -37,6 +37,23 @@ type work struct {
 	is      *Issuer
 	jobs    []*job
 	results []Result
+
+	mu    sync.Mutex
+	doors map[string]error // what the gate of a policy said, asked once for a batch
+}
+
+func (w *work) passes(ctx context.Context, policy string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err, asked := w.doors[policy]
+	if !asked {
+		if w.doors == nil {
+			w.doors = map[string]error{}
+		}
+		err = w.is.passes(ctx, policy, w.is.Now())
+		w.doors[policy] = err
+	}
+	return err
 }
 
 // parallel runs f for every job still going, on all cores.
@@ -78,7 +95,10 @@ func (w *work) admit(ctx context.Context, requests []enroll.Request, known map[s
 		j := &job{Job: known[r.ID]}
 		w.jobs[i] = j
 		if j.State == None {
-			return w.is.admit(ctx, j, r)
+			if err := w.is.admit(ctx, j, r); err != nil {
+				return err
+			}
+			return w.passes(ctx, j.profile.Policy)
 		}
 		if !bytes.Equal(j.Digest, alg.Digest(r.Content)) {
 			return Changed.At("id", Changed.Clause)
@@ -129,7 +149,10 @@ func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
 	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || !enroll.Told(a.Notices) || a.Accord == "" || a.CPS == "" {
 		return NoIdentity.At("check", NoIdentity.Clause)
 	}
-	if err := is.twoPeople(ctx, IssueKind, r, "ra.submit", "ra.approve"); err != nil {
+	if err := is.agreed(ctx, r, a.For); err != nil {
+		return err
+	}
+	if err := is.follow(ctx, j); err != nil {
 		return err
 	}
 	now := is.Now().UTC().Truncate(time.Second)
@@ -151,11 +174,15 @@ func (j *job) reserve() {
 	}
 	j.Serials.Sign = draw()
 	j.Shards[0] = ShardOf(j.Serials.Sign)
-	if j.profile.Dual {
+	if j.pair() {
 		j.Serials.Enc = draw()
 		j.Shards[1] = ShardOf(j.Serials.Enc)
 	}
 }
+
+// pair reports whether two certificates are to be signed. A recovery signs one:
+// the encryption certificate stays.
+func (j *job) pair() bool { return j.profile.Dual && j.Escrow == nil }
 
 // open puts new requests on record. Singles have their drafts already.
 func (w *work) open(ctx context.Context) error {
@@ -204,7 +231,11 @@ func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
 		j.State, j.Task = Intended, 0
 		if j.profile.Dual {
 			j.State, j.Task = Opened, task
-			asks = append(asks, KeyAsk{j.Serials.Enc, j.point, name(j.app.Subject), j.From, j.To})
+			ask := KeyAsk{Serial: j.Serials.Enc, Point: j.point, Name: name(j.app.Subject), From: j.From, To: j.To}
+			if j.Escrow != nil {
+				ask.Serial, ask.Restore = j.Escrow, true
+			}
+			asks = append(asks, ask)
 		} else if err := w.is.draft(j); err != nil {
 			j.State = None
 			return err
@@ -265,6 +296,9 @@ func (w *work) fetchKeys(ctx context.Context) error {
 			if err == nil {
 				err = j.take(answers)
 			}
+			if err == nil && j.Escrow != nil {
+				err = w.is.matches(ctx, j)
+			}
 			if errors.Is(err, NoKey) {
 				denied = append(denied, j)
 			}
@@ -300,8 +334,12 @@ func (w *work) abandon(ctx context.Context, denied []*job) error {
 
 // take finds the answer meant for a job and checks that it is usable.
 func (j *job) take(answers []KeyAnswer) error {
+	want := j.Serials.Enc
+	if j.Escrow != nil {
+		want = j.Escrow
+	}
 	for _, a := range answers {
-		if !bytes.Equal(trim(a.Serial), trim(j.Serials.Enc)) {
+		if !bytes.Equal(trim(a.Serial), trim(want)) {
 			continue
 		}
 		if a.Refused != "" {
@@ -324,7 +362,7 @@ func trim(serial []byte) []byte { return bytes.TrimLeft(serial, "\x00") }
 // draft makes and lints both certificates of a job.
 func (is *Issuer) draft(j *job) error {
 	var err error
-	if j.TBS.Sign, err = is.prepare(j, profile.Sign, nil); err == nil && j.profile.Dual {
+	if j.TBS.Sign, err = is.prepare(j, profile.Sign, nil); err == nil && j.pair() {
 		j.TBS.Enc, err = is.prepare(j, profile.Enc, nil)
 	}
 	return err
@@ -395,6 +433,9 @@ func (w *work) record(ctx context.Context) error {
 	var entries []Publication
 	var lines []audit.Entry
 	for _, j := range w.at(Intended) {
+		if err := w.is.recallKey(ctx, j); err != nil {
+			return err
+		}
 		j.State = Recorded
 		jobs = append(jobs, j.Job)
 		entries = append(entries, w.is.publish(j, now)...)
@@ -438,17 +479,38 @@ func (is *Issuer) sign(j *job) error {
 	return nil
 }
 
+// recallKey finds the encryption key of a job that was interrupted after the
+// centre had answered: it is in the draft, or in the certificate that stays.
+func (is *Issuer) recallKey(ctx context.Context, j *job) error {
+	switch {
+	case j.encKey != nil:
+	case j.TBS.Enc != nil:
+		c, err := cert.ParseTBS(j.TBS.Enc)
+		if err != nil {
+			return fmt.Errorf("reading the draft of %s: %w", j.ID, err)
+		}
+		j.encKey = c.Point
+	case j.Escrow != nil:
+		enc, err := is.Store.Certificate(ctx, j.Escrow)
+		if err != nil {
+			return err
+		}
+		c, err := cert.Parse(enc.DER)
+		if err != nil {
+			return err
+		}
+		j.encKey = c.Point
+	}
+	return nil
+}
+
 // handed is the sealed key as every package has it, whatever more the RA is
 // given: its digest in public is one the subscriber can recompute.
 func (j *job) handed() []byte {
 	if !j.profile.NeedsOriginal() {
 		return j.Sealed
 	}
-	c, err := cert.ParseTBS(j.TBS.Enc)
-	if err != nil {
-		return j.Sealed
-	}
-	e, _, err := sealedkey.Of(j.Sealed, c.Point)
+	e, _, err := sealedkey.Of(j.Sealed, j.encKey)
 	if err != nil {
 		return j.Sealed // the desk will not deliver it
 	}
@@ -465,6 +527,10 @@ func (is *Issuer) publish(j *job, now time.Time) []Publication {
 			Shard: shard, Digest: alg.Digest(der), Public: j.profile.Publish == profile.PublishFull,
 		}.Bytes()
 		return Publication{record.Entry{Kind: record.KindCertificate, At: now, Body: body}.Bytes(), der}
+	}
+	if j.Escrow != nil { // what was recovered is told by its digest
+		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Escrow, j.handed())}
+		return []Publication{one(j.DER.Sign, j.Serials.Sign, j.Escrow, profile.Sign, j.Shards[0]), {Leaf: escrow.Bytes()}}
 	}
 	list := []Publication{one(j.DER.Sign, j.Serials.Sign, j.Serials.Enc, profile.Sign, j.Shards[0])}
 	if j.DER.Enc != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -243,8 +244,8 @@ func (c *container) content(f caseFile, application bool) error {
 }
 
 // twoPeople checks that the content as it lies here was asked for by one person
-// and approved by another. A revocation that took effect needs both as well; of
-// other sorts of case the format only says that somebody signed.
+// and approved by another. A change of status that took effect needs both as
+// well; of other sorts of case the format only says that somebody signed.
 func twoPeople(f caseFile, steps []step, application bool) error {
 	path := "cases/" + f.ID + "/content.json"
 	var asked, approved *step
@@ -260,7 +261,7 @@ func twoPeople(f caseFile, steps []step, application bool) error {
 	if asked == nil && len(steps) > 0 {
 		return bad(path, "没有人签过这份内容")
 	}
-	if !application && (f.Kind != "ra.revoke" || f.State != "done") {
+	if !application && (!slices.Contains([]string{"ra.revoke", "ra.freeze", "ra.unfreeze"}, f.Kind) || f.State != "done") {
 		return nil
 	}
 	if asked == nil || approved == nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,7 +87,13 @@ func (c Config) bootstrap(ctx context.Context) (World, error) {
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		return World{}, err
 	}
-	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), c.url(portPublic), "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）"}}
+	public := c.url(portPublic)
+	if c.PublicURL != "" {
+		public = strings.TrimSuffix(c.PublicURL, "/")
+	} else if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
+		return World{}, fmt.Errorf("%w: 监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
+	}
+	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）"}}
 	for _, step := range []func(context.Context) error{y.keys, y.authorities, y.institution, y.keyCentre, y.finish} {
 		if err := step(ctx); err != nil {
 			return World{}, fmt.Errorf("初始化: %w", err)
@@ -209,6 +216,9 @@ func (y *ceremony) institution(ctx context.Context) error {
 	}
 	is, store, err := cacore.Issuer(ctx, db, cacore.Config{Device: y.ca, Cert: y.op, Root: y.root, Public: y.world.PublicURL, Now: y.Now})
 	if err != nil {
+		return err
+	}
+	if err := cacore.OpenGates(ctx, store, y.set, y.world.CPS, y.world.Created); err != nil {
 		return err
 	}
 	for _, c := range []*cert.Certificate{y.root, y.op} {

@@ -98,7 +98,7 @@ const early = 24 * time.Hour
 
 // ledger adds what the CA said in public about the certificates, and the newest
 // list. The list is taken first: the checkpoint read after it covers it.
-func (b *Binder) ledger(ctx context.Context, f folder, rec ra.Record) error {
+func (b *Binder) ledger(ctx context.Context, f folder, rec ra.Record, since time.Time) error {
 	lists := map[string]record.CRL{}
 	shard := func(n int) string { return fmt.Sprintf("shard-%d", n) }
 	for n := 0; ; n++ { // before the certificate's entry names its own
@@ -112,7 +112,7 @@ func (b *Binder) ledger(ctx context.Context, f folder, rec ra.Record) error {
 	if err != nil {
 		return err
 	}
-	from, err := ledger.Since(ctx, r.Source, r.cp.Size, rec.CreatedAt.Add(-early))
+	from, err := ledger.Since(ctx, r.Source, r.cp.Size, since.Add(-early))
 	if err != nil {
 		return err
 	}

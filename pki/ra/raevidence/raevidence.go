@@ -96,7 +96,7 @@ func (b *Binder) Bind(ctx context.Context, id string, who access.Person, source 
 	if rec.SignSerial == "" {
 		return "", nil, ra.NotIssued.At("id", ra.NotIssued.Clause).Because("%s 没有证书", id)
 	}
-	if rec.Kind != ra.IssueKind.Name {
+	if !ra.Issues(rec.Kind) {
 		if rec, err = b.Desk.Store.BySerial(ctx, rec.SignSerial); err != nil {
 			return "", nil, err
 		}
@@ -147,7 +147,11 @@ func (b *Binder) bind(ctx context.Context, rec ra.Record, who access.Person) ([]
 		Format: Format, Version: Version, Site: b.Desk.Desk.Site, Case: rec.ID, Sign: rec.SignSerial, Enc: rec.EncSerial,
 		At: b.Desk.Now().UTC().Format(time.RFC3339), By: string(who.ID),
 	}
+	since := rec.CreatedAt
 	for _, c := range cases {
+		if c.CreatedAt.Before(since) {
+			since = c.CreatedAt
+		}
 		m.Cases = append(m.Cases, c.ID)
 		if err := putCase(f, c); err != nil {
 			return nil, err
@@ -157,7 +161,7 @@ func (b *Binder) bind(ctx context.Context, rec ra.Record, who access.Person) ([]
 	if err := b.trail(ctx, f, m.Cases); err != nil {
 		return nil, err
 	}
-	if err := b.ledger(ctx, f, rec); err != nil {
+	if err := b.ledger(ctx, f, rec, since); err != nil {
 		return nil, err
 	}
 	f.put("README.txt", []byte(readme))
@@ -165,21 +169,28 @@ func (b *Binder) bind(ctx context.Context, rec ra.Record, who access.Person) ([]
 }
 
 // cases are the application and whatever was asked about its certificates
-// since, oldest first.
+// since, oldest first; where the encryption key was recovered, the other
+// applications of the encryption certificate too.
 func (b *Binder) cases(ctx context.Context, rec ra.Record) ([]ra.Record, error) {
-	found, err := b.Desk.Store.Find(ctx, ra.Query{Text: rec.SignSerial, Limit: casesMax})
-	if err != nil {
-		return nil, err
-	}
 	list := []ra.Record{rec}
-	for _, r := range found {
-		if r.ID == rec.ID || r.SignSerial != rec.SignSerial {
+	for _, serial := range []string{rec.SignSerial, rec.EncSerial} {
+		if serial == "" {
 			continue
 		}
-		if r, err = b.Desk.Store.Case(ctx, r.ID); err != nil {
+		found, err := b.Desk.Store.Find(ctx, ra.Query{Text: serial, Limit: casesMax})
+		if err != nil {
 			return nil, err
 		}
-		list = append(list, r)
+		for _, r := range found {
+			about := r.SignSerial == rec.SignSerial || ra.Issues(r.Kind) && r.EncSerial == rec.EncSerial
+			if !about || slices.ContainsFunc(list, func(have ra.Record) bool { return have.ID == r.ID }) {
+				continue
+			}
+			if r, err = b.Desk.Store.Case(ctx, r.ID); err != nil {
+				return nil, err
+			}
+			list = append(list, r)
+		}
 	}
 	slices.SortStableFunc(list[1:], func(x, y ra.Record) int { return x.CreatedAt.Compare(y.CreatedAt) })
 	return list, nil
