@@ -26,6 +26,7 @@ type commands struct {
 	Open     openCmd     `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
 	Envelope envelopeCmd `cmd:"" help:"指出密钥信封是哪种格式、有哪些偏差，能否打开。"`
 	Verify   verifyCmd   `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Judicial judicialCmd `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
 	Bench    benchCmd    `cmd:"" help:"性能测量。"`
 }
 

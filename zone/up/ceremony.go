@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ import (
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/hsm/soft"
 	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/km"
+	"github.com/hufu-pki/hufu/pki/km/kmstore"
 	"github.com/hufu-pki/hufu/zone/cacore"
 	"github.com/hufu-pki/hufu/zone/caservice"
 	"github.com/hufu-pki/hufu/zone/kmcore"
@@ -320,8 +323,36 @@ func (y *ceremony) keyCentre(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return y.custody(ctx, db)
 }
+
+// custody shares the release of keys to a court out to five custodians, any
+// three of whom can let it happen (GM/T 0034 §8.2.4.3, §10.3).
+func (y *ceremony) custody(ctx context.Context, db *sqldb.DB) error {
+	all, err := (&access.People{DB: db}).All(ctx)
+	if err != nil {
+		return err
+	}
+	custodians := slices.DeleteFunc(all, func(p access.Person) bool { return !p.Holds(access.KMForensic) })
+	c, err := km.NewCustody(threshold, custodians)
+	if err != nil {
+		return err
+	}
+	store, err := kmstore.Open(ctx, db)
+	if err != nil {
+		return err
+	}
+	now := y.Now()
+	line := audit.Entry{Start: now, End: now, Who: "system:ceremony", Role: "machine", Item: "km.custody", Object: fmt.Sprintf("%d/%d", threshold, len(custodians)), Result: audit.Done}
+	if err := store.SetCustody(ctx, c, line); err != nil {
+		return err
+	}
+	y.note("司法取证放行密钥分为 %d 份，任意 %d 份可放行；验证公钥 SM3 %x", len(custodians), threshold, alg.Digest(c.Seal))
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: alg.SPKI(c.Seal)})
+	return write(y.path("people", "km-seal.pem"), text, 0o644)
+}
+
+const threshold = 3
 
 // person makes somebody's key, has it certified and registers them.
 func (y *ceremony) person(ctx context.Context, id, title string, role access.Role, issue func(point []byte) ([]byte, error), dbs ...*sqldb.DB) error {
