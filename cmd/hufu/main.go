@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/zone/desk"
 )
@@ -23,6 +24,7 @@ type commands struct {
 	As       asCmd       `cmd:"" help:"以某人身份办理：签名并提交。"`
 	Key      keyCmd      `cmd:"" help:"生成 SM2 密钥和证书请求。"`
 	Open     openCmd     `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
+	Envelope envelopeCmd `cmd:"" help:"指出密钥信封是哪种格式、有哪些偏差，能否打开。"`
 	Verify   verifyCmd   `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
 	Judicial judicialCmd `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
 	Bench    benchCmd    `cmd:"" help:"性能测量。"`
@@ -64,6 +66,7 @@ func run(args []string) int {
 func code(err error) int {
 	var refused *desk.Refused
 	var usage *desk.Usage
+	var no *refusal.Refusal
 	var broken *ledger.Broken
 	switch {
 	case err == nil:
@@ -75,6 +78,8 @@ func code(err error) int {
 		}
 		fmt.Fprintln(os.Stderr, string(line))
 		return exitRefused
+	case errors.As(err, &no):
+		return code(&desk.Refused{Report: no.Report()})
 	case errors.As(err, &usage):
 		fmt.Fprintln(os.Stderr, usage.Text)
 		return exitUsage

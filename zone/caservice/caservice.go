@@ -24,6 +24,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/directory/ldapserver"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/pki/ra/raevidence"
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
 	"github.com/hufu-pki/hufu/pki/ra/raweb"
 	"github.com/hufu-pki/hufu/pki/va"
@@ -73,6 +74,9 @@ type Config struct {
 	Now       func() time.Time
 	HTTP      *http.Client
 }
+
+// auditOrigin names the registration system's trail.
+const auditOrigin = "hufu/audit/ra"
 
 // follow is how often readers look at the ledger although nobody woke them.
 const follow = time.Second
@@ -246,9 +250,14 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err != nil {
 		return err
 	}
-	files, err := g.Trail(db, "hufu/audit/ra", filepath.Join(c.Dir, "audit"), auditKey, c.Now)
+	trail := &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}
+	files, err := g.Trail(db, auditOrigin, filepath.Join(c.Dir, "audit"), auditKey, c.Now)
 	if err != nil {
 		return err
+	}
+	auditPub, ok := auditKey.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return errors.New("audit key is not an SM2 key")
 	}
 	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now, Avers: ra.Avers}
 	r := &ra.Registrar{
@@ -259,9 +268,13 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	r.Wake = worker.Wake
 	g.Go(worker.Run)
 	site := (&api.Site{
-		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}, Files: files, Now: c.Now,
+		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now,
 	}).Start()
-	ops := &raapi.API{Desk: r, Chain: c.Chain, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	binder := &raevidence.Binder{
+		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
+		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
+	}
+	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
