@@ -45,6 +45,13 @@ func placeOf(scope string) place {
 	return p
 }
 
+// ListPlace is where a stranger finds the list of a scope: the cn of its entry
+// and the attribute it is in.
+func ListPlace(scope string) (cn, attribute string) {
+	p := placeOf(scope)
+	return p.cn, p.attr
+}
+
 func (d *Directory) listName(p place) string {
 	return fmt.Sprintf("CN=%s,OU=%s,%s", p.cn, p.ou, d.base())
 }
