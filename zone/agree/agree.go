@@ -10,6 +10,7 @@ package agree
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +28,11 @@ import (
 )
 
 // Directory is one LDAP server to ask.
-type Directory struct{ Name, Title, URL string }
+type Directory struct {
+	Name, Title, URL string
+	StartTLS         bool
+	TLS              *tls.Config // nil trusts what the system trusts
+}
 
 // Job asks. Set the fields, then call Start, and Run or Once.
 type Job struct {
@@ -86,7 +91,7 @@ func (j *Job) Start() error {
 			lists{"crl-delta", "增量 CRL", j.book.changes, shelf}, lists{"crl-other", "ARL", others, shelf})
 	}
 	for _, d := range j.Directories {
-		channels = append(channels, &folder{name: d.Name, title: d.Title, url: d.URL})
+		channels = append(channels, &folder{Directory: d})
 	}
 	if j.View != nil {
 		channels = append(channels, database{j.View})

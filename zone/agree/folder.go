@@ -3,9 +3,12 @@ package agree
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,17 +26,35 @@ import (
 
 // folder asks a directory over LDAP, anonymously.
 type folder struct {
-	name, title, url string
+	Directory
 
 	mu   sync.Mutex
 	conn *ldap.Conn
 }
 
-func (c *folder) Name() string  { return c.name }
-func (c *folder) Title() string { return c.title }
+func (c *folder) Name() string  { return c.Directory.Name }
+func (c *folder) Title() string { return c.Directory.Title }
 
 // askMax bounds one question to any channel.
 const askMax = 10 * time.Second
+
+func (c *folder) dial() (*ldap.Conn, error) {
+	conf := c.TLS
+	if u, err := url.Parse(c.URL); conf == nil && err == nil {
+		conf = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname()}
+	}
+	conn, err := ldap.DialURL(c.URL, ldap.DialWithDialer(&net.Dialer{Timeout: askMax}), ldap.DialWithTLSConfig(conf))
+	if err != nil {
+		return nil, err
+	}
+	conn.SetTimeout(askMax)
+	if c.StartTLS {
+		if err := conn.StartTLS(conf); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	return conn, nil
+}
 
 // search asks over a connection that is kept; a broken one is made anew once.
 func (c *folder) search(ctx context.Context, filter string, attrs ...string) (*ldap.SearchResult, error) {
@@ -43,12 +64,10 @@ func (c *folder) search(ctx context.Context, filter string, attrs ...string) (*l
 	for try := 0; ; try++ {
 		fresh := c.conn == nil
 		if fresh {
-			conn, err := ldap.DialURL(c.url)
-			if err != nil {
+			var err error
+			if c.conn, err = c.dial(); err != nil {
 				return nil, err
 			}
-			conn.SetTimeout(askMax)
-			c.conn = conn
 		}
 		stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
 		res, err := c.conn.Search(req)

@@ -29,7 +29,7 @@ func (c Config) agreement(key *ecdsa.PublicKey, origin string) (*agree.Job, erro
 	j := outside(c.Dir, public, "ldap://"+c.at(portLDAP), key, c.Now)
 	j.Ledger.Origin, j.File, j.Samples = origin, c.path("agree.position"), samples
 	if c.Publish != nil {
-		j.Directories = append(j.Directories, agree.Directory{Name: "ldap-external", Title: "外部目录", URL: c.Publish.URL})
+		j.Directories = append(j.Directories, agree.Directory{Name: "ldap-external", Title: "外部目录", URL: c.Publish.URL, StartTLS: c.Publish.StartTLS, TLS: c.Publish.TLS})
 	}
 	return j, j.Start()
 }

@@ -55,11 +55,12 @@ type Stats struct {
 
 // Bounds of publishing.
 const (
-	chunk     = 4096            // entries of the ledger between two positions
-	hands     = 8               // questions at once: enough to hide the wire, few enough for any server
-	waitFirst = time.Second     // after a failure, doubling
-	waitMax   = 2 * time.Minute // a server that comes back is served soon
+	chunk     = 4096             // entries of the ledger between two positions
+	hands     = 8                // questions at once: enough to hide the wire, few enough for any server
+	waitFirst = time.Second      // after a failure, doubling
+	waitMax   = 30 * time.Second // a server that comes back is served soon
 	checkEach = time.Hour
+	firstLook = time.Minute // after a start: the server may have been put back from a backup
 )
 
 // Start takes up the position.
@@ -134,11 +135,11 @@ func (p *Publisher) checkNowAndThen(ctx context.Context) {
 	if every <= 0 {
 		every = checkEach
 	}
-	for {
+	for wait := min(every, firstLook); ; wait = every {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(every):
+		case <-time.After(wait):
 		}
 		if _, err := p.Check(ctx, true); err != nil && ctx.Err() == nil {
 			slog.Error("directory server is not checked", "url", p.Server.URL, "err", err)

@@ -325,6 +325,35 @@ func (v *town) run(tool, stdin string, args ...string) {
 	}
 }
 
+// Neither a stranger nor an administrator of something else changes or deletes
+// what is published; who holds the publisher's account can, and Check shows it.
+func TestOnlyThePublisherWrites(t *testing.T) {
+	v := build(t)
+	c, _ := v.Pair(person("张三"), true)
+	v.publish()
+	v.run("ldapadd", "dn: cn=other,C=CN\nobjectClass: person\ncn: other\nsn: other\nuserPassword: theirs\n")
+	name := "CN=张三+serialNumber=" + c.SerialHex() + ",OU=Users,O=虎符,C=CN"
+	change := "dn: " + name + "\nchangetype: modify\nreplace: hufuCertificateStatus\nhufuCertificateStatus: x\n"
+	other := []string{"-D", "cn=other,C=CN", "-w", "theirs"}
+	if out, err := v.RunAs("ldapsearch", "", append(other, "-b", name, "-s", "base")...); err != nil {
+		t.Fatalf("the other administrator cannot even read: %s", out)
+	}
+	for _, who := range [][]string{nil, other} {
+		if out, err := v.RunAs("ldapmodify", change, who...); err == nil {
+			t.Errorf("%q changed an entry: %s", who, out)
+		}
+		if out, err := v.RunAs("ldapdelete", "", append(who, name)...); err == nil {
+			t.Errorf("%q deleted an entry: %s", who, out)
+		}
+	}
+	v.same()
+	v.run("ldapmodify", change)
+	if r := v.check(true); r.Found != 1 || r.Repaired != 1 {
+		t.Errorf("%+v", r)
+	}
+	v.same()
+}
+
 // An entry with another CA's certificate in our container is named and left.
 func TestAnotherCAsEntryIsLeftAlone(t *testing.T) {
 	v := build(t)
@@ -380,7 +409,7 @@ func TestAnEmptiedServerIsFilledAgain(t *testing.T) {
 		t.Errorf("%d found, %d repaired of %d", r.Found, r.Repaired, v.model.Len())
 	}
 	v.same()
-	v.Slapd = ldaptest.Start(t)
+	v.Slapd = ldaptest.Start(t) // the position is another server's
 	v.reopen()
 	v.publish()
 	v.same()
@@ -424,6 +453,31 @@ func TestARefusedEntryHoldsUpNobody(t *testing.T) {
 	}
 	if r := v.check(true); r.Found != 1 || r.Repaired != 0 || r.Findings[0].Note == "" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Over TLS from the first octet or from StartTLS on, and to nobody who cannot
+// show a certificate that is trusted.
+func TestPublishingOverTLS(t *testing.T) {
+	v := build(t)
+	secure, start, stranger := v.server(), v.server(), v.server()
+	secure.URL, secure.TLS = v.Secure, v.TLS
+	start.StartTLS, start.TLS = true, v.TLS
+	stranger.URL = v.Secure
+	for i, s := range []ldappush.Server{secure, start} {
+		v.Pair(person(fmt.Sprint("张", i)), true)
+		v.pub.Server = s
+		v.publish()
+	}
+	if n := len(v.status()); n != 4 {
+		t.Errorf("%d certificates", n)
+	}
+	v.Pair(person("李四"), true)
+	v.read()
+	v.reopen()
+	v.pub.Server = stranger
+	if err := v.pub.Publish(t.Context()); err == nil {
+		t.Error("a server nobody vouches for was told")
 	}
 }
 
