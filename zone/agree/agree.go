@@ -212,7 +212,7 @@ func (j *Job) entry(index int64, leaf []byte, first bool) {
 		return
 	}
 	for _, w := range j.watches {
-		w.add(k, e.At, index, !first)
+		w.add(k, e.At, index, !first, e.Kind != record.KindCertificate)
 	}
 }
 
@@ -222,7 +222,7 @@ func (j *Job) draw(n int) {
 	for range n {
 		if k, ok := j.book.random(rand.IntN); ok {
 			for _, w := range j.watches {
-				w.add(k, time.Time{}, -1, false)
+				w.add(k, time.Time{}, -1, false, false)
 			}
 		}
 	}
@@ -234,7 +234,7 @@ func (j *Job) draw(n int) {
 	j.book.RUnlock()
 	for _, scope := range scopes {
 		for _, w := range j.watches {
-			w.add(key{scope: scope}, time.Time{}, -1, false)
+			w.add(key{scope: scope}, time.Time{}, -1, false, false)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 	"github.com/hufu-pki/hufu/pki/va/vatest"
+	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/zone/agree"
 )
 
@@ -468,13 +470,18 @@ func TestTheStandingJobMeasuresAndRaisesAlarms(t *testing.T) {
 	late := v.certificate("王五", true)
 	v.publish()
 	until(t, "the alarm", func() bool {
-		for _, k := range j.Checks() {
-			if k.State == "bad" && k.Name == "一致性：目录" && strings.Contains(k.Advice, late.SerialHex()) {
-				return true
+		for _, c := range j.Report().Channels {
+			for _, d := range c.Disagreements {
+				if c.Name == "ldap" && d.Serial == late.SerialHex() && d.Says == string(agree.Absent) {
+					return true
+				}
 			}
 		}
 		return false
 	})
+	if i := slices.IndexFunc(j.Checks(), func(k api.Check) bool { return k.State == "bad" }); i < 0 || j.Checks()[i].Advice == "" {
+		t.Error("the overview does not say it")
+	}
 	for _, k := range j.Checks() {
 		if k.State != "good" && k.Name != "一致性：目录" {
 			t.Errorf("and %+v", k)

@@ -44,8 +44,10 @@ type watch struct {
 
 	mu       sync.Mutex
 	tasks    map[key]*task
+	urgent   []*task // changes of status and lists: the first to matter
 	fresh    []*task
 	again    []*task // disagreed, or were not answered
+	turn     bool    // whose turn it is, again's or fresh's
 	checked  int64
 	skipped  int64
 	measures []float64
@@ -56,7 +58,7 @@ type watch struct {
 }
 
 // add has a subject asked about; a later change takes an earlier one's place.
-func (w *watch) add(k key, at time.Time, entry int64, live bool) {
+func (w *watch) add(k key, at time.Time, entry int64, live, urgent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t := w.tasks[k]; t != nil {
@@ -71,7 +73,11 @@ func (w *watch) add(k key, at time.Time, entry int64, live bool) {
 	}
 	t := &task{key: k, at: at, entry: entry, live: live}
 	w.tasks[k] = t
-	w.fresh = append(w.fresh, t)
+	if urgent {
+		w.urgent = append(w.urgent, t)
+	} else {
+		w.fresh = append(w.fresh, t)
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -101,12 +107,20 @@ func (w *watch) woken(ok bool) <-chan struct{} {
 	return nil
 }
 
-// take chooses whom to ask about next: what disagreed before when it is due,
-// or else the longest waiting. While the channel gives no answers one question
-// a second is enough.
+// take chooses whom to ask about next: what is urgent, then turn about what
+// disagreed before, when it is due, and what has waited longest. While the
+// channel gives no answers one question a second is enough.
 func (w *watch) take() (*task, time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	up := w.down.IsZero()
+	if t := pop(&w.urgent, up); t != nil {
+		return t, 0
+	}
+	w.turn = !w.turn
+	if t := pop(&w.fresh, up && w.turn); t != nil {
+		return t, 0
+	}
 	now := w.now()
 	wait := time.Second
 	for i, t := range w.again {
@@ -117,12 +131,20 @@ func (w *watch) take() (*task, time.Duration) {
 		w.again = slices.Delete(w.again, i, i+1)
 		return t, 0
 	}
-	if len(w.fresh) > 0 && w.down.IsZero() {
-		t := w.fresh[0]
-		w.fresh = w.fresh[1:]
+	if t := pop(&w.fresh, up); t != nil {
 		return t, 0
 	}
 	return nil, wait
+}
+
+// pop takes the first of a queue, if it may.
+func pop(queue *[]*task, may bool) *task {
+	if !may || len(*queue) == 0 {
+		return nil
+	}
+	t := (*queue)[0]
+	*queue = (*queue)[1:]
+	return t
 }
 
 func (w *watch) ask(ctx context.Context, t *task) {
@@ -226,7 +248,7 @@ func (w *watch) idle() bool {
 	if w.downSaid {
 		return true
 	}
-	return len(w.fresh) == 0 && len(w.again) == w.alarms() && len(w.tasks) == len(w.again)
+	return len(w.fresh)+len(w.urgent) == 0 && len(w.again) == w.alarms() && len(w.tasks) == len(w.again)
 }
 
 // alarms counts. The caller holds the lock.
