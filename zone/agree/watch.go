@@ -15,7 +15,7 @@ const (
 	tasksMax    = 100_000                // subjects waiting to be asked about; a day's work of a large CA in an hour
 	soonAgain   = 200 * time.Millisecond // while a channel may still catch up
 	lateAgain   = 30 * time.Second       // once the alarm is raised
-	promptly    = 2 * time.Second        // a first question later than this measures us, not the channel
+	promptly    = 200 * time.Millisecond // an answer to a question asked later than this measures us, not the channel
 	measuresMax = 2048                   // seconds to visibility kept
 	alarmsMax   = 1000                   // disagreements listed for one channel
 )
@@ -26,7 +26,7 @@ type task struct {
 	at      time.Time // of the ledger entry; zero for a sample
 	entry   int64     // its index; -1 for a sample
 	live    bool      // we saw it come: how long it takes can be measured
-	asked   time.Time // first
+	seen    time.Time // when
 	due     time.Time // next
 	alarmed bool
 	found   Disagreement
@@ -63,7 +63,7 @@ func (w *watch) add(k key, at time.Time, entry int64, live, urgent bool) {
 	defer w.mu.Unlock()
 	if t := w.tasks[k]; t != nil {
 		if entry >= 0 {
-			*t = task{key: k, at: at, entry: entry, live: live}
+			*t = task{key: k, at: at, entry: entry, live: live, seen: w.now()}
 		}
 		return
 	}
@@ -71,7 +71,7 @@ func (w *watch) add(k key, at time.Time, entry int64, live, urgent bool) {
 		w.skipped++
 		return
 	}
-	t := &task{key: k, at: at, entry: entry, live: live}
+	t := &task{key: k, at: at, entry: entry, live: live, seen: w.now()}
 	w.tasks[k] = t
 	if urgent {
 		w.urgent = append(w.urgent, t)
@@ -163,9 +163,6 @@ func (w *watch) ask(ctx context.Context, t *task) {
 		return
 	}
 	w.answers(now)
-	if t.asked.IsZero() {
-		t.asked = now
-	}
 	want, says := differs(s, a, w.channel.Expect(s))
 	if want == "" {
 		w.agrees(t, a, now)
@@ -206,7 +203,9 @@ func (w *watch) agrees(t *task, a Answer, now time.Time) {
 		return
 	}
 	w.checked++
-	if !t.live || t.asked.Sub(t.at) > promptly {
+	// That it showed the change when we came to ask says little if we came late;
+	// that it did so after having not says all.
+	if !t.live || t.found.Since.IsZero() && now.Sub(t.seen) > promptly {
 		return
 	}
 	s := max(now.Sub(t.at).Seconds(), 0)
