@@ -27,6 +27,7 @@ type commands struct {
 	Verify    verifyCmd    `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
 	Directory directoryCmd `cmd:"" help:"外部目录服务器。"`
 	Agree     agreeCmd     `cmd:"" help:"从外部核对账本、OCSP、CRL、目录、数据库是否一致。"`
+	Judicial  judicialCmd  `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 
@@ -85,7 +86,7 @@ func code(err error) int {
 		fmt.Fprintln(os.Stderr, usage.Text)
 		return exitUsage
 	case errors.As(err, &broken):
-		fmt.Fprintln(os.Stderr, broken)
+		fmt.Fprintln(os.Stderr, "账本被改动或不完整："+broken.Error())
 		return exitRefused
 	case errors.Is(err, errExit1):
 		fmt.Fprintln(os.Stderr, err)
@@ -96,6 +97,6 @@ func code(err error) int {
 }
 
 // errExit1 marks failures the contract gives exit code 1.
-var errExit1 = errors.New("refused")
+var errExit1 = errors.New("未办理")
 
 func now() time.Time { return time.Now() }

@@ -31,10 +31,6 @@ func (c lists) Title() string { return c.title }
 
 func (lists) Expect(s Subject) State { return expected(s) }
 
-// removeFromCRL stands in a delta list for a certificate that is good again
-// (RFC 5280 §5.3.1).
-const removeFromCRL = 8
-
 func (c lists) Ask(ctx context.Context, s Subject) (Answer, error) {
 	scope := c.scope(s)
 	if scope == "" || s.Issuer == nil {
@@ -57,16 +53,64 @@ func (c lists) Ask(ctx context.Context, s Subject) (Answer, error) {
 	if s.Scope != "" {
 		return Answer{Number: l.number, Digest: l.digest}, nil
 	}
+	now := c.shelf.now()
+	if strings.HasPrefix(scope, delta) {
+		return c.shelf.together(ctx, s, "full", l)
+	}
+	a := l.says(s, now)
+	if scope == "full" && l.size >= patient && a.State != expected(s) {
+		if changes, why, err := c.shelf.get(ctx, c.shelf.where(delta), s.Issuer); err == nil && why == "" {
+			return l.with(changes, s, now), nil
+		}
+	}
+	return a, nil
+}
+
+// patient is the size from which a full list is signed at leisure: what changed
+// since is in the list of changes (pki/ca, fullPatient). Smaller ones must show
+// a change themselves.
+const patient = 4 << 20
+
+// together is what a full list and the list of changes say to whoever reads both.
+func (h *shelf) together(ctx context.Context, s Subject, base string, changes *list) (Answer, error) {
+	l, why, err := h.get(ctx, h.where(base), s.Issuer)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Answer{Wrong: "增量列表没有所依据的全量列表"}, nil
+	case err != nil:
+		return Answer{}, err
+	case why != "":
+		return Answer{Wrong: "所依据的全量列表：" + why}, nil
+	}
+	return l.with(changes, s, h.now()), nil
+}
+
+// says is what a list says of a certificate. Who has expired leaves a list.
+func (l *list) says(s Subject, now time.Time) Answer {
 	e, ok := l.entries[string(s.Serial)]
 	switch {
-	case ok && e.Reason == removeFromCRL:
-		return Answer{State: Good}, nil
+	case ok && e.Reason == crl.RemoveFromCRL:
+		return Answer{State: Good}
 	case ok:
-		return Answer{State: Revoked, Reason: e.Reason, At: e.At}, nil
-	case strings.HasPrefix(scope, delta), s.Until.Before(c.shelf.now()): // it names changes only; what has expired leaves a list
-		return Answer{Silent: true}, nil
+		return Answer{State: Revoked, Reason: e.Reason, At: e.At}
+	case s.Until.Before(now):
+		return Answer{Silent: true}
 	}
-	return Answer{State: Good}, nil
+	return Answer{State: Good}
+}
+
+// with is what a list says after its changes (RFC 5280 §5.2.4).
+func (l *list) with(changes *list, s Subject, now time.Time) Answer {
+	switch {
+	case changes.base == 0:
+		return Answer{Wrong: "增量列表没有写明所依据的列表"}
+	case changes.base > l.number:
+		return Answer{Wrong: fmt.Sprintf("增量列表依据第 %d 号，而全量列表是第 %d 号", changes.base, l.number)}
+	}
+	if _, ok := changes.entries[string(s.Serial)]; ok {
+		return changes.says(s, now)
+	}
+	return l.says(s, now)
 }
 
 // Which list speaks of whom.
@@ -108,10 +152,8 @@ func (b *book) changes(s Subject) string {
 	}
 	b.RLock()
 	defer b.RUnlock()
-	for _, scope := range []string{delta, delta + "-full", delta + "-shard-" + strconv.Itoa(s.Shard)} {
-		if _, ok := b.lists[scope]; ok {
-			return scope
-		}
+	if _, ok := b.lists[delta]; ok {
+		return delta
 	}
 	return ""
 }
@@ -139,6 +181,8 @@ type list struct {
 	parsed  *crl.List // without its entries
 	entries map[string]crl.Entry
 	number  int64
+	base    int64 // number of the list a list of changes goes on from
+	size    int
 	digest  []byte
 
 	etag  string
@@ -232,7 +276,7 @@ func (h *shelf) fetch(ctx context.Context, url string, old *list) (*list, error)
 }
 
 func read(der []byte) *list {
-	l := &list{digest: alg.Digest(der), entries: map[string]crl.Entry{}, trust: map[*cert.Certificate]bool{}}
+	l := &list{digest: alg.Digest(der), size: len(der), entries: map[string]crl.Entry{}, trust: map[*cert.Certificate]bool{}}
 	var err error
 	if l.parsed, err = crl.Parse(der); err != nil {
 		l.parsed = nil
@@ -244,6 +288,9 @@ func read(der []byte) *list {
 	l.parsed.Entries = nil
 	if l.parsed.Number != nil {
 		l.number = l.parsed.Number.Int64()
+	}
+	if l.parsed.Base != nil {
+		l.base = l.parsed.Base.Int64()
 	}
 	return l
 }
