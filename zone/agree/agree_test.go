@@ -420,6 +420,29 @@ func TestAStaleListOfChangesIsNamed(t *testing.T) {
 	v.expect("a stale list of changes", []string{"crl-delta 证书 " + c.SerialHex() + ": 有效 / 已撤销"})
 }
 
+// A large full list is signed at leisure: read together with the changes it is
+// true, and when neither has a revocation both are named.
+func TestALargeFullListCountsTogetherWithItsChanges(t *testing.T) {
+	v := build(t)
+	c := v.certificate("张三", true)
+	for range 90_000 {
+		v.listed = append(v.listed, crl.Entry{Serial: vatest.Serial(), At: v.Now(), Reason: 1})
+	}
+	v.publish()
+	v.revoke(c, 1)
+	v.CRL("delta", 100, v.listed[len(v.listed)-1])
+	v.CRL("shard-0", 101, v.listed[len(v.listed)-1])
+	v.Seal()
+	v.read()
+	if list := v.found(); len(list) != 0 {
+		t.Errorf("%q", list)
+	}
+	v.CRL("delta", 102)
+	v.Seal()
+	v.read()
+	v.expect("changes left out", []string{"crl-full 证书 " + c.SerialHex() + ": 已撤销 / 有效", "crl-delta 证书 " + c.SerialHex() + ": 已撤销 / 有效"})
+}
+
 // A directory that fell behind, and a database that says otherwise.
 func TestADirectoryThatStoppedAndADatabaseThatDiffersAreNamed(t *testing.T) {
 	v := build(t)
