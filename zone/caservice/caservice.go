@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
@@ -21,6 +23,7 @@ import (
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/directory"
+	"github.com/hufu-pki/hufu/pki/directory/ldappush"
 	"github.com/hufu-pki/hufu/pki/directory/ldapserver"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
@@ -69,8 +72,10 @@ type Config struct {
 	BlindKey  []byte
 	CPS       string
 	Accord    string
-	PublicURL string // of the public's services, as certificates name it
-	Mark      string // a standing warning on every page; may be empty
+	PublicURL string                 // of the public's services, as certificates name it
+	Publish   *ldappush.Server       // an external directory to publish into; nil is none
+	Figures   []prometheus.Collector // further metrics
+	Mark      string                 // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
 }
@@ -139,6 +144,10 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	g.AtEnd(dir.Close)
+	figures, err := publish(g, c, dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
@@ -151,7 +160,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	if err := public(g, c.Public, pub); err != nil {
 		return nil, nil, err
 	}
-	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub)); err != nil {
+	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub, append(figures, c.Figures...)...)); err != nil {
 		return nil, nil, err
 	}
 	l, err := net.Listen("tcp", c.LDAP)
