@@ -29,7 +29,7 @@ func (c *agreeCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		err = json.NewEncoder(os.Stdout).Encode(r)
 	} else {
-		show(r)
+		showAgreement(r)
 	}
 	if err == nil && !r.Agrees() {
 		return fmt.Errorf("%w: 对外发布的不一致", errExit1)
@@ -37,7 +37,7 @@ func (c *agreeCmd) Run(ctx context.Context) error {
 	return err
 }
 
-func show(r agree.Report) {
+func showAgreement(r agree.Report) {
 	fmt.Printf("账本 %d 条\n", r.Ledger)
 	for _, c := range r.Channels {
 		fmt.Printf("%s（%s）：一致 %d 项，不符 %d 项", c.Title, c.Name, c.Checked, len(c.Disagreements))

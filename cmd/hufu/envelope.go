@@ -54,13 +54,13 @@ func (c *envelopeCmd) Run() error {
 			return err
 		}
 	} else {
-		show(r)
+		showEnvelope(r)
 	}
 	return r.Err()
 }
 
-// show prints a report for people.
-func show(r envelope.Report) {
+// showEnvelope prints a report for people.
+func showEnvelope(r envelope.Report) {
 	fmt.Printf("格式：%s\n", r.Title)
 	fmt.Printf("编码：%s，%d 字节\n", r.Encoding, r.Size)
 	for _, p := range r.Parts {
