@@ -114,7 +114,7 @@ func roles(p access.Person) string {
 
 // compose checks every field and puts the record together.
 func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Record, error) {
-	if !by.Holds(access.RAClerk) {
+	if !by.Holds(access.RAClerk) && !by.Holds(access.Holder) {
 		return Record{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("起草须由录入员办理")
 	}
 	if err := r.correctable(ctx, f.ID, by); err != nil {
@@ -132,6 +132,9 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		if fault != nil {
 			return Record{}, BadField.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
 		}
+	}
+	if f.Identity.Method == HolderKey && !by.Holds(access.Holder) {
+		return Record{}, BadIdentity.At("identity.method", BadIdentity.Clause).Because("%s只由自助服务记录", CheckMethods[HolderKey])
 	}
 	if err := r.checkIdentity(p, f.Identity); err != nil {
 		return Record{}, err

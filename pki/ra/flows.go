@@ -22,6 +22,8 @@ const (
 	IssuedHeld    casework.State = "issued-held"    // frozen before it was handed out
 	DeliveredHeld casework.State = "delivered-held" // frozen
 	Superseded    casework.State = "superseded"     // another certificate has taken its place
+
+	Asked casework.State = "asked" // the subscriber has signed; nobody of the desk has taken it up
 )
 
 // Actions on cases.
@@ -47,17 +49,19 @@ const (
 	Hold     casework.Action = "hold"
 	Release  casework.Action = "release"
 	Replace  casework.Action = "replace"
+	// Ask is the subscriber's own signature under what they want.
+	Ask casework.Action = "ask"
 )
 
 var states = map[casework.State]string{
 	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
-	IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
+	Asked: "持有人申请，待受理", IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
 }
 
 var acts = map[casework.Action]string{
 	Submit: "提交审核", Approve: "审核通过", Authorise: "批准恢复", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "CA 未予办理",
 	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
-	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代",
+	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代", Ask: "持有人申请",
 }
 
 // IssueKind takes an application from the counter to the subscriber's hand.
@@ -78,6 +82,9 @@ func issueKind(name, title string, review []casework.Step) casework.Kind {
 	steps := []casework.Step{
 		{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
 		{From: Drafted, Do: Discard, By: access.RAClerk, To: Discarded},
+		{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
+		{From: Asked, Do: Submit, By: access.RAClerk, To: Submitted, NotBy: Ask},
+		{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
 		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Drafted},
 		{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
 		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
@@ -115,6 +122,9 @@ func statusKind(name, title string, do casework.Action) casework.Kind {
 		Name: name, Title: title, Start: Drafted, States: states, Acts: acts,
 		Steps: []casework.Step{
 			{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
+			{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
+			{From: Asked, Do: do, By: access.RAClerk, To: Submitted, NotBy: Ask},
+			{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
 			{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
 			{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
 			{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
@@ -144,15 +154,20 @@ var Notices = []Notice{
 // Avers is what the law asks a person to have done before the act, as they
 // declare it by signing (Order No. 4 art. 21).
 var Avers = map[string]string{
+	"ra.ask":       "本人持有所示证书的私钥，申请事项属实；办理更新的，已阅知电子政务电子认证服务管理办法第二十一条所列事项并接受服务协议",
 	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
 	"ra.approve":   "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
 	"ra.authorise": "本人已核对恢复理由和申请人身份，同意恢复所列加密密钥（GM/T 0034 §12.4）",
 	"ra.produce":   "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",
 }
 
+// HolderKey is the check of an identity by a signature of the certificate that
+// was issued to it; only self-service records it.
+const HolderKey = "holder-key"
+
 // CheckMethods are the ways an identity may be checked. (身份查验方式)
 var CheckMethods = map[string]string{
-	"in-person": "当面核验原件", "entrusted": "核验委托书与经办人原件", "remote-video": "远程视频核验", "official-data": "权威数据源比对", "none": "未查验",
+	"in-person": "当面核验原件", "entrusted": "核验委托书与经办人原件", "remote-video": "远程视频核验", "official-data": "权威数据源比对", HolderKey: "持有人用有效证书的私钥签名", "none": "未查验",
 }
 
 func applicationOf(content []byte) (a enroll.Application, err error) {

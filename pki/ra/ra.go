@@ -144,6 +144,7 @@ type Registrar struct {
 	CA       CA
 	Profiles profile.Set
 	Desk     access.Desk
+	Self     access.Desk // of subscribers, for self-service
 	Device   hsm.Device
 	Master   string // wraps identity numbers
 	BlindKey []byte // HMAC key of the blind index

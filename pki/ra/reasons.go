@@ -4,24 +4,29 @@ import "github.com/hufu-pki/hufu/base/refusal"
 
 // Why the desk refuses.
 var (
-	NoCase      = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_case", Text: "没有此案件", Clause: "GM/T 0034 §5.3.3", Fix: "请核对案件编号"}
-	NoProfile   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_profile", Text: "证书模板不存在", Clause: "GM/T 0015 §5", Fix: "可用的模板见“证书模板”页"}
-	BadField    = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.field", Text: "申请内容不合规定", Clause: "GM/T 0015 §5.2", Fix: "请按提示修改"}
-	BadForm     = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.form", Text: "申请的格式无法读取", Clause: "GM/T 0034 §5.3.3", Fix: "请按手册中的样例填写"}
-	BadCSR      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.csr", Text: "证书请求无效", Clause: "GM/T 0092", Fix: "请用 hufu key 或其他支持 SM2 的工具重新生成证书请求"}
-	BadIdentity = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.identity", Text: "身份证件不合规定", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请核对证件类型和号码"}
-	KeyInUse    = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.key_in_use", Text: "该签名公钥已有在办申请或有效证书", Clause: "GM/T 0034 §12.1", Fix: "请用新的密钥对重新生成证书请求"}
-	NotChecked  = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_checked", Text: "缺少身份查验、告知或协议的记录，不能审核通过", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请退回录入员补录"}
-	NotIssued   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_issued", Text: "证书尚未签发", Clause: "GM/T 0034 §12.1", Fix: "请在审核通过并签发后制证"}
-	NotLive     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_live", Text: "该证书不是本机构签发的有效证书", Clause: "GM/T 0034 §12.3", Fix: "请核对序列号；已撤销的证书无需再次撤销"}
-	BadReason   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
-	Pending     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}
-	NotAsker    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
-	NotYours    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}
-	TooMany     = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多或为零", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
-	NoEvidence  = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_evidence", Text: "材料文件没有收存在本系统", Clause: "GM/T 0034 §5.3.3", Fix: "另存的材料请到登记的存放处查阅"}
-	BadEvidence = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.evidence", Text: "材料文件不能收存", Clause: "GM/T 0034 §5.3.3", Fix: "请分成较小的文件后重新上传"}
-	BadEnvelope = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.envelope", Text: "密封的加密私钥不合格，不能交付", Clause: "GM/T 0034 §12.1", Fix: "请撤销这对证书后重新申请，并通知密钥管理系统；可用 hufu envelope 查看信封"}
-	NoPage      = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_page", Text: "没有这个页面", Clause: "GM/T 0034 §5.3.3", Fix: "请从左侧菜单进入"}
-	NoAct       = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_act", Text: "没有此操作", Clause: "GM/T 0034 §12", Fix: "请使用手册列出的操作"}
+	NoCase        = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_case", Text: "没有此案件", Clause: "GM/T 0034 §5.3.3", Fix: "请核对案件编号"}
+	NoProfile     = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_profile", Text: "证书模板不存在", Clause: "GM/T 0015 §5", Fix: "可用的模板见“证书模板”页"}
+	BadField      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.field", Text: "申请内容不合规定", Clause: "GM/T 0015 §5.2", Fix: "请按提示修改"}
+	BadForm       = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.form", Text: "申请的格式无法读取", Clause: "GM/T 0034 §5.3.3", Fix: "请按手册中的样例填写"}
+	BadCSR        = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.csr", Text: "证书请求无效", Clause: "GM/T 0092", Fix: "请用 hufu key 或其他支持 SM2 的工具重新生成证书请求"}
+	BadIdentity   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.identity", Text: "身份证件不合规定", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请核对证件类型和号码"}
+	KeyInUse      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.key_in_use", Text: "该签名公钥已有在办申请或有效证书", Clause: "GM/T 0034 §12.1", Fix: "请用新的密钥对重新生成证书请求"}
+	NotChecked    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_checked", Text: "缺少身份查验、告知或协议的记录，不能审核通过", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请退回录入员补录"}
+	NotIssued     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_issued", Text: "证书尚未签发", Clause: "GM/T 0034 §12.1", Fix: "请在审核通过并签发后制证"}
+	NotLive       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_live", Text: "该证书不是本机构签发的有效证书", Clause: "GM/T 0034 §12.3", Fix: "请核对序列号；已撤销的证书无需再次撤销"}
+	BadReason     = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
+	Pending       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}
+	NotAsker      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
+	NotYours      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}
+	TooMany       = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多或为零", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
+	NoEvidence    = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_evidence", Text: "材料文件没有收存在本系统", Clause: "GM/T 0034 §5.3.3", Fix: "另存的材料请到登记的存放处查阅"}
+	BadEvidence   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.evidence", Text: "材料文件不能收存", Clause: "GM/T 0034 §5.3.3", Fix: "请分成较小的文件后重新上传"}
+	BadEnvelope   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.envelope", Text: "密封的加密私钥不合格，不能交付", Clause: "GM/T 0034 §12.1", Fix: "请撤销这对证书后重新申请，并通知密钥管理系统；可用 hufu envelope 查看信封"}
+	NotHolder     = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_holder", Text: "这不是本机构签发给用户的签名证书", Clause: "GM/T 0034 §12", Fix: "请选择下载包中的 sign.pem 和与它配套的私钥；没有证书的请到注册机构办理"}
+	HolderEnded   = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.holder_ended", Text: "证书已撤销或已被替代，它的密钥不再能证明身份", Clause: "电子政务电子认证服务管理办法（试行） 第三十一条", Fix: "请改用现行的证书；没有现行证书的，请携身份证件到注册机构办理补办"}
+	HolderExpired = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.holder_expired", Text: "证书不在有效期内，不能自助办理", Clause: "电子政务电子认证服务管理办法 第十九条第四项", Fix: "更新须在有效期内提出；已过期的请携身份证件到注册机构重新申请"}
+	NotWhile      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_while", Text: "证书的当前状态不允许自助办理此事", Clause: "GM/T 0034 §12", Fix: "已冻结的证书只能自助申请撤销；解冻和其他事项请携身份证件到注册机构办理"}
+	TooOften      = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_often", Text: "操作过于频繁", Clause: "GM/T 0034 §10", Fix: "请稍后再试"}
+	NoPage        = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_page", Text: "没有这个页面", Clause: "GM/T 0034 §5.3.3", Fix: "请从左侧菜单进入"}
+	NoAct         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_act", Text: "没有此操作", Clause: "GM/T 0034 §12", Fix: "请使用手册列出的操作"}
 )

@@ -163,8 +163,15 @@ func (s *Site) session() {
 }
 
 func (s *Site) cookie(token string, seconds int) string {
-	c := http.Cookie{Name: CookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
+	c := http.Cookie{Name: s.cookieName(), Value: token, Path: s.Under + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
 	return c.String()
+}
+
+func (s *Site) cookieName() string {
+	if s.Cookie != "" {
+		return s.Cookie
+	}
+	return CookieName
 }
 
 // admit uses up the signed statement and writes the sign-in down, together:

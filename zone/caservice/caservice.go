@@ -6,6 +6,7 @@ package caservice
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net"
@@ -28,6 +29,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/pki/ra/raevidence"
+	"github.com/hufu-pki/hufu/pki/ra/raself"
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
 	"github.com/hufu-pki/hufu/pki/ra/raweb"
 	"github.com/hufu-pki/hufu/pki/va"
@@ -273,6 +275,9 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
 		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
 	}
+	secret := make([]byte, 32) // statements to be signed do not outlive a restart
+	_, _ = rand.Read(secret)   // crypto/rand never fails
+	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake = worker.Wake
 	g.Go(worker.Run)
@@ -288,5 +293,12 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}
-	return g.Serve("注册系统", c.Console, site.Mux)
+	self, err := (&raself.Service{Desk: r, Mark: c.Mark}).Handler(trail)
+	if err != nil {
+		return err
+	}
+	front := http.NewServeMux()
+	front.Handle(raself.Under+"/", self)
+	front.Handle("/", site.Mux)
+	return g.Serve("注册系统", c.Console, front)
 }

@@ -54,6 +54,8 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.act(ctx, ra.Order{Act: "ra." + verb, Serial: serial, Reason: a.Reason, Ground: a.Ground, Asker: a.Asker, Note: a.Note})
 	case "renew", "extend", "amend", "reissue", "recover":
 		return p.follow(ctx, verb, a)
+	case "accept":
+		return p.accept(ctx, a)
 	case "produce":
 		return p.produce(ctx, a)
 	case "show":
@@ -94,7 +96,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles audit", verb)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles audit", verb)}
 }
 
 // escape keeps an id one segment of a path.
@@ -206,6 +208,23 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 		return nil, err
 	}
 	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
+}
+
+// accept takes up what a subscriber asked for and hands it to a reviewer.
+func (p *Person) accept(ctx context.Context, a Args) (any, error) {
+	id, err := a.one("案件编号")
+	if err != nil {
+		return nil, err
+	}
+	var v raapi.CaseView
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id), nil, &v); err != nil {
+		return nil, err
+	}
+	act := "ra.submit"
+	if v.Revocation != nil {
+		act = v.Kind
+	}
+	return p.act(ctx, ra.Order{Act: act, IDs: []string{id}, Note: a.Note})
 }
 
 // RowLine is one row of a sheet as printed.

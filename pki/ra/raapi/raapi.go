@@ -90,7 +90,7 @@ func View(r ra.Record, who access.Person) (CaseView, error) {
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
 	for _, a := range k.May(r.Case, who) {
-		if !ra.Own(a) || r.CreatedBy == who.ID {
+		if !ra.Own(a) || r.CreatedBy == who.ID || r.State == ra.Asked {
 			v.May = append(v.May, "ra."+string(a))
 		}
 	}
