@@ -52,18 +52,25 @@ func run(args []string) int {
 	defer stop()
 	var c commands
 	exit := -1
-	p, err := kong.New(&c, kong.Name("hufu"), kong.Description("虎符：电子政务电子认证系统。"), kong.UsageOnError(),
+	p, err := kong.New(&c, kong.Name("hufu"), kong.Description("虎符：电子政务电子认证系统。"), kong.Help(help),
 		kong.Exit(func(code int) { exit = code }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitFailed
+	}
+	switch {
+	case len(args) == 0: // somebody who does not know what there is
+		_, _ = p.Parse([]string{"--help"})
+		return exitUsage
+	case args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	k, err := p.Parse(args)
 	if exit == 0 { // --help
 		return 0
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, usageText(err))
 		return exitUsage
 	}
 	return code(k.Run())
