@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/zone/desk"
 )
@@ -24,7 +25,11 @@ type commands struct {
 	Key    keyCmd    `cmd:"" help:"生成 SM2 密钥和证书请求。"`
 	Open   openCmd   `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
 	Verify verifyCmd `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
-	Bench  benchCmd  `cmd:"" help:"性能测量。"`
+
+	Backup  backupCmd  `cmd:"" help:"备份：联机、加密、增量。"`
+	Restore restoreCmd `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
+
+	Bench benchCmd `cmd:"" help:"性能测量。"`
 }
 
 // Exit codes of the contract.
@@ -64,6 +69,10 @@ func code(err error) int {
 	var refused *desk.Refused
 	var usage *desk.Usage
 	var broken *ledger.Broken
+	if f := refusal.Of(err); f != nil { // our own side's
+		refused = &desk.Refused{Report: f.Report()}
+		err = refused
+	}
 	switch {
 	case err == nil:
 		return 0

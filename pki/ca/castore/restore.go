@@ -70,7 +70,7 @@ type Origin struct {
 // it. from names the request of a certificate when somebody knows it; a request
 // on record is closed with what was published, so the key signs nothing twice.
 // retire writes the message that retires keys whose certificates were revoked.
-func (s *Store) Reimport(ctx context.Context, list []Missing, from func(c *cert.Certificate, profile string) (Origin, error), retire func(serials [][]byte) (*ca.Ask, error), line audit.Entry) error {
+func (s *Store) Reimport(ctx context.Context, list []Missing, from func(*cert.Certificate) Origin, retire func(serials [][]byte) (*ca.Ask, error), line audit.Entry) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		leaves := make([][]byte, len(list))
 		for i, m := range list {
@@ -125,7 +125,7 @@ func tell(tx *sqldb.Tx, list []Missing, retire func([][]byte) (*ca.Ask, error)) 
 	return err
 }
 
-func take(tx *sqldb.Tx, m Missing, from func(*cert.Certificate, string) (Origin, error)) error {
+func take(tx *sqldb.Tx, m Missing, from func(*cert.Certificate) Origin) error {
 	switch m.Entry.Kind {
 	case record.KindAuthority:
 		_, err := tx.Exec(`INSERT INTO authority (leaf, der) VALUES ($1, $2)`, m.Index, m.Entry.Body)
@@ -140,7 +140,7 @@ func take(tx *sqldb.Tx, m Missing, from func(*cert.Certificate, string) (Origin,
 	return nil // a digest: there is nothing more to know
 }
 
-func takeCertificate(tx *sqldb.Tx, m Missing, from func(*cert.Certificate, string) (Origin, error)) error {
+func takeCertificate(tx *sqldb.Tx, m Missing, from func(*cert.Certificate) Origin) error {
 	r, err := record.ParseCertificate(m.Entry.Body)
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func takeCertificate(tx *sqldb.Tx, m Missing, from func(*cert.Certificate, strin
 
 // jobOf finds the request a certificate belongs to and closes it, or puts one
 // on record, so that its serials and its key stay used.
-func jobOf(tx *sqldb.Tx, r record.Certificate, c *cert.Certificate, at time.Time, from func(*cert.Certificate, string) (Origin, error)) (string, error) {
+func jobOf(tx *sqldb.Tx, r record.Certificate, c *cert.Certificate, at time.Time, from func(*cert.Certificate) Origin) (string, error) {
 	var id string
 	column, tbs := "sign_sn", "sign_tbs"
 	if r.Use == "enc" {
@@ -177,10 +177,7 @@ func jobOf(tx *sqldb.Tx, r record.Certificate, c *cert.Certificate, at time.Time
 	if r.Use == "enc" {
 		return "", fmt.Errorf("no signing certificate before %s", cert.SerialHex(r.Serial))
 	}
-	o, err := from(c, r.Profile)
-	if err != nil {
-		return "", err
-	}
+	o := from(c)
 	if o.ID == "" {
 		o.ID = "restored-" + cert.SerialHex(r.Serial)
 	}

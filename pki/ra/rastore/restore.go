@@ -23,7 +23,7 @@ func (s *Store) Pending(ctx context.Context, keyHash []byte) (id string, content
 
 // Reimport puts cases on record for certificates that were published but whose
 // applications are lost, so that they can be found and revoked. They have no
-// events: nobody's signature is invented.
+// events: nobody's signature is invented. Those on record stay as they are.
 func (s *Store) Reimport(ctx context.Context, list []ra.Record, line audit.Entry) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		for _, r := range list {
@@ -31,7 +31,7 @@ func (s *Store) Reimport(ctx context.Context, list []ra.Record, line audit.Entry
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`, values...); err != nil {
+			if _, err := tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
 				return fmt.Errorf("%s: %w", r.ID, err)
 			}
 			if r.State == ra.Revoked {
