@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework"
@@ -295,12 +296,61 @@ func (l *lost) take(ctx context.Context, run ledger.Run) error {
 	if err := l.desk.Reimport(ctx, l.cases, line); err != nil {
 		return err
 	}
+	if err := l.dismiss(ctx, now); err != nil {
+		return err
+	}
 	from := func(c *cert.Certificate) castore.Origin { return l.origins[c.SerialHex()] }
 	if err := l.ca.Reimport(ctx, l.missing, from, l.retire, line); err != nil {
 		return err
 	}
 	l.report.Imported = true
 	return nil
+}
+
+// dismiss takes people off the registers whose certificates were revoked since:
+// the ledger is the only one who remembers that they left.
+func (l *lost) dismiss(ctx context.Context, now time.Time) error {
+	for _, m := range l.missing {
+		if m.Entry.Kind != record.KindStatus {
+			continue
+		}
+		s, err := record.ParseStatus(m.Entry.Body)
+		if err != nil {
+			return err
+		}
+		c, err := l.ca.Certificate(ctx, s.Serial)
+		if errors.Is(err, ca.NoCert) || err == nil && (!s.Revoked || s.Reason == onHold || !l.set[c.Profile].Internal) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, db := range []*sqldb.DB{l.ca.DB, l.desk.DB} {
+			if err := dismiss(ctx, db, alg.Digest(c.DER), now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func dismiss(ctx context.Context, db *sqldb.DB, digest []byte, now time.Time) error {
+	people := &access.People{DB: db}
+	p, err := people.PersonByCert(ctx, digest)
+	if errors.Is(err, access.NoSuchPerson) || err == nil && !p.Ended.IsZero() {
+		return nil // a server's, or another system's
+	}
+	if err != nil {
+		return err
+	}
+	return db.Write(ctx, func(tx *sqldb.Tx) error {
+		if _, err := people.End(tx, p.ID, now); err != nil {
+			return err
+		}
+		return audit.Append(tx, audit.Entry{
+			Start: now, End: now, Who: "system:restore", Role: "machine", Item: "person.end", Object: string(p.ID), Serial: p.Serial, Result: audit.Done, Detail: "备份之后证书已撤销，见公开账本",
+		})
+	})
 }
 
 // retire writes the message that retires keys at the centre, as the CA would.

@@ -19,20 +19,22 @@ var ErrBehind = errors.New("CA 数据库落后于已发布的公开账本，拒�
 
 // ask is how long the target of the ledger is left alone when it does not
 // answer.
-const ask = 200 * time.Millisecond
+const ask = 100 * time.Millisecond
+
+// patience is how often it is asked before somebody is told.
+const patience = 30
 
 // notBehind waits until the service zone has said how much of the ledger is
 // published, and refuses to go on when that is more than the database has: the
 // next signature would fork it. Nothing is signed before.
 func notBehind(ctx context.Context, db *sqldb.DB, to ledger.Target, now func() time.Time) error {
 	published, err := to.Size(ctx)
-	for said := false; err != nil; published, err = to.Size(ctx) {
+	for tries := 0; err != nil; published, err = to.Size(ctx) {
 		if ctx.Err() != nil {
 			return nil // whoever ended it says why
 		}
-		if !said {
+		if tries++; tries == patience {
 			slog.Warn("waiting for the service zone before anything is signed", "err", err)
-			said = true
 		}
 		select {
 		case <-ctx.Done():
