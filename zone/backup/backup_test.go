@@ -412,6 +412,33 @@ func TestASetCostsWhatChanged(t *testing.T) {
 	}
 }
 
+// What a backup that was cut off leaves behind stops nobody and spoils nothing.
+func TestACutOffBackupLeavesNothingInTheWay(t *testing.T) {
+	s := save(t, 0)
+	name := s.chunks()[0]
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(
+		os.WriteFile(name, data[:len(data)/2], 0o600), os.WriteFile(name+".new", []byte("x"), 0o600),
+		os.WriteFile(filepath.Join(s.repo, "sets", "000002.json.new"), []byte("x"), 0o600),
+		os.Mkdir(filepath.Join(s.dir, ".backup"), 0o700), os.WriteFile(filepath.Join(s.dir, ".backup", "ca-ca.db"), []byte("x"), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := s.again(); r.Set != 2 || r.New != 1 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := backup.Verify(t.Context(), s.repo, nil, s.keys[:1], io.Discard); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, ".backup")); err == nil {
+		t.Error("copies of databases lie about")
+	}
+}
+
 func TestOfficersAreFixedWithTheRepository(t *testing.T) {
 	s := save(t, 2)
 	for _, c := range []struct {

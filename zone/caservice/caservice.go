@@ -213,6 +213,7 @@ func public(g *plant.Group, addr string, p *vahttp.Public) error {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
 		_ = srv.ShutdownWithContext(stop) // idle connections are cut off after that
+		_ = l.Close()                     // or a server that was shut down before it began would begin now
 	})
 	g.Go(func(ctx context.Context) {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {
