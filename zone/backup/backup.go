@@ -105,8 +105,26 @@ func Backup(ctx context.Context, c Config) (Result, error) {
 	if err := w.repo.add(w.set, key); err != nil {
 		return Result{}, err
 	}
+	if err := w.log(ctx, start); err != nil {
+		return Result{}, err
+	}
 	w.done.Set, w.done.Ledger, w.done.Seconds = w.set.Set, w.set.Ledger, fmt.Sprintf("%.1f", c.Now().Sub(start).Seconds())
 	return w.done, nil
+}
+
+// log writes the set to the CA's trail, beside whatever is serving from it: a
+// backup is an act like any other (GM/T 0034 §8.3).
+func (w *work) log(ctx context.Context, start time.Time) error {
+	db, err := sqldb.Open(ctx, filepath.Join(w.Dir, "ca", "ca.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	line := audit.Entry{
+		Start: start, End: w.Now(), Who: "system:backup", Role: "machine", Item: "system.backup", Object: fmt.Sprintf("%s/%d", w.set.Repository, w.set.Set), Result: audit.Done,
+		Detail: fmt.Sprintf("%d 个文件，新写 %d 块，账本 %d 条", w.done.Files, w.done.New, w.set.Ledger.Size),
+	}
+	return db.Write(ctx, func(tx *sqldb.Tx) error { return audit.Append(tx, line) })
 }
 
 // begin takes up the chain where the newest set ends.
