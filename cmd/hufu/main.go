@@ -20,16 +20,15 @@ import (
 )
 
 type commands struct {
-	Up     upCmd     `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
-	As     asCmd     `cmd:"" help:"以某人身份办理：签名并提交。"`
-	Key    keyCmd    `cmd:"" help:"生成 SM2 密钥和证书请求。"`
-	Open   openCmd   `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
-	Verify verifyCmd `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
-
-	Backup  backupCmd  `cmd:"" help:"备份：联机、加密、增量。"`
-	Restore restoreCmd `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
-
-	Bench benchCmd `cmd:"" help:"性能测量。"`
+	Up       upCmd       `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
+	As       asCmd       `cmd:"" help:"以某人身份办理：签名并提交。"`
+	Key      keyCmd      `cmd:"" help:"生成 SM2 密钥和证书请求。"`
+	Open     openCmd     `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
+	Verify   verifyCmd   `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Judicial judicialCmd `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
+	Backup   backupCmd   `cmd:"" help:"备份：联机、加密、增量。"`
+	Restore  restoreCmd  `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
+	Bench    benchCmd    `cmd:"" help:"性能测量。"`
 }
 
 // Exit codes of the contract.
@@ -87,7 +86,7 @@ func code(err error) int {
 		fmt.Fprintln(os.Stderr, usage.Text)
 		return exitUsage
 	case errors.As(err, &broken):
-		fmt.Fprintln(os.Stderr, broken)
+		fmt.Fprintln(os.Stderr, "账本被改动或不完整："+broken.Error())
 		return exitRefused
 	case errors.Is(err, errExit1):
 		fmt.Fprintln(os.Stderr, err)
@@ -98,6 +97,6 @@ func code(err error) int {
 }
 
 // errExit1 marks failures the contract gives exit code 1.
-var errExit1 = errors.New("refused")
+var errExit1 = errors.New("未办理")
 
 func now() time.Time { return time.Now() }

@@ -277,7 +277,12 @@ func (l *lost) changed(serial string, s record.Status) {
 		if l.cases[i].SignSerial != serial {
 			continue
 		}
-		if l.cases[i].State = ra.Issued; s.Revoked && s.Reason != onHold {
+		switch {
+		case !s.Revoked:
+			l.cases[i].State = ra.Issued
+		case s.Reason == onHold:
+			l.cases[i].State = ra.IssuedHeld
+		default:
 			l.cases[i].State = ra.Revoked
 		}
 	}

@@ -2,7 +2,10 @@ package kmcore
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -37,12 +40,26 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 		return own.Issue(ctx, request, name, point)
 	}}
 	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.KM)}
+	custody, ok, err := store.Custody(g.Context())
+	if err != nil {
+		return err
+	}
+	identity, err := c.Device.Signer(KeyIdentity)
+	if err != nil {
+		return err
+	}
+	if opener, can := identity.(crypto.Decrypter); ok && can {
+		court := &km.Court{Vault: vault, Store: store, Custody: custody, Open: func(sealed []byte) ([]byte, error) { return opener.Decrypt(rand.Reader, sealed, nil) }}
+		changes.Matters = append(changes.Matters, court.Matter())
+		g.Go(func(ctx context.Context) { sweep(ctx, store) })
+	}
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KMAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, vault, people) })
+	shares(site, custody, vault.Cert)
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
 		func(ctx context.Context, _ *struct{}) (*status, error) {
@@ -50,6 +67,43 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 			return &status{s}, err
 		})
 	return g.Serve("密钥管理接口", c.Console, site.Mux)
+}
+
+// OwnShare is what a custodian needs to release: their share, sealed to their
+// key, and the centre's key to seal it to again.
+type OwnShare struct {
+	Sealed []byte `json:"sealed"`
+	Centre []byte `json:"centre"` // point
+	Seal   []byte `json:"seal"`   // point of the key that evidence packages are checked by
+}
+
+func shares(site *api.Site, custody km.Custody, centre []byte) {
+	api.Handle(site, api.Op{ID: "custody", Method: http.MethodGet, Path: "/api/v1/custody", Summary: "本人保管的份额（密封）"},
+		func(ctx context.Context, _ *struct{}) (*api.Body[OwnShare], error) {
+			sealed := custody.Shares[string(api.Person(ctx).ID)]
+			if sealed == nil {
+				return nil, km.BadShare.At("person", km.BadShare.Clause).Because("%s 不是份额保管人", api.Person(ctx).ID)
+			}
+			c, err := cert.Parse(centre)
+			if err != nil {
+				return nil, err
+			}
+			return &api.Body[OwnShare]{Body: OwnShare{sealed, c.Point, custody.Seal}}, nil
+		})
+}
+
+// sweep forgets shares that were used or are no longer needed.
+func sweep(ctx context.Context, store *kmstore.Store) {
+	for {
+		if err := store.SweepShares(ctx); err != nil && ctx.Err() == nil {
+			slog.Error("forgetting released shares", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Minute):
+		}
+	}
 }
 
 // soon is how long before an end somebody should know.

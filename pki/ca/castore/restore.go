@@ -38,7 +38,7 @@ func (s *Store) Restored(ctx context.Context, floor int64, line audit.Entry) err
 		if _, err := tx.Exec(`DELETE FROM crl WHERE der IS NULL AND scope <> 'arl'`); err != nil { // that one is the root's
 			return err
 		}
-		for shard := -1; shard < ca.Shards; shard++ {
+		for shard := ca.Delta; shard < ca.Shards; shard++ {
 			if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, line.End.UnixMilli()); err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func tell(tx *sqldb.Tx, list []Missing, retire func([][]byte) (*ca.Ask, error)) 
 		if err := tx.Scan(`SELECT use FROM certificate WHERE serial = $1`, []any{bytes.TrimLeft(r.Serial, "\x00")}, &use); err != nil {
 			return err
 		}
-		if r.Revoked && r.Reason != onHold && use == "enc" {
+		if r.Revoked && r.Reason != hold && use == "enc" {
 			keys = append(keys, r.Serial)
 		}
 	}
@@ -187,7 +187,7 @@ func jobOf(tx *sqldb.Tx, r record.Certificate, c *cert.Certificate, at time.Time
 		}
 	}
 	key := alg.Digest(c.Point)
-	_, err = tx.Exec(`INSERT INTO job (`+jobColumns+`, opened_at, intended_at, recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, NULL, NULL, $10, $11, $12)`,
+	_, err = tx.Exec(`INSERT INTO job (id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, sign_tbs, opened_at, intended_at, recorded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12)`,
 		o.ID, int(ca.Recorded), o.Content, key, r.Serial, nilIfEmpty(r.Pair), r.NotBefore.UnixMilli(), r.NotAfter.UnixMilli(), c.RawTBS, at.UnixMilli(), at.UnixMilli(), at.UnixMilli())
 	if err != nil {
 		return "", err
@@ -198,45 +198,23 @@ func jobOf(tx *sqldb.Tx, r record.Certificate, c *cert.Certificate, at time.Time
 	return o.ID, err
 }
 
+// takeStatus changes the status as the CA did, so the next lists have it.
 func takeStatus(tx *sqldb.Tx, m Missing) error {
 	r, err := record.ParseStatus(m.Entry.Body)
 	if err != nil {
 		return err
 	}
-	var shard int
-	var job string
-	serial := bytes.TrimLeft(r.Serial, "\x00")
-	if err := tx.Scan(`SELECT shard, job FROM certificate WHERE serial = $1`, []any{serial}, &shard, &job); err != nil {
+	c := ca.Issued{Serial: bytes.TrimLeft(r.Serial, "\x00"), Revoked: r.Revoked, Reason: r.Reason, RevokedAt: r.At, Invalid: r.Invalid}
+	if err := tx.Scan(`SELECT shard, job, der FROM certificate WHERE serial = $1`, []any{c.Serial}, &c.Shard, &c.Request, &c.DER); err != nil {
 		return fmt.Errorf("certificate %s: %w", cert.SerialHex(r.Serial), err)
 	}
-	at, invalid := int64(0), int64(0)
-	if _, err := tx.Exec(`DELETE FROM revoked WHERE serial = $1`, serial); err != nil { // on hold before
+	k, err := cert.Parse(c.DER)
+	if err != nil {
 		return err
 	}
-	if r.Revoked {
-		if at = r.At.Unix(); !r.Invalid.IsZero() {
-			invalid = r.Invalid.Unix()
-		}
-		entry := crl.Entry{Serial: serial, At: r.At, Reason: r.Reason, Invalid: r.Invalid}.Bytes()
-		if _, err := tx.Exec(`INSERT INTO revoked (serial, shard, request, revoked_at, entry) VALUES ($1, $2, $3, $4, $5)`, serial, shard, "restored-"+job, at, entry); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(`UPDATE certificate SET revoked = $1, reason = $2, revoked_at = $3, invalid_at = $4 WHERE serial = $5`, r.Revoked, r.Reason, at, invalid, serial); err != nil {
-		return err
-	}
-	for _, n := range []int{shard, -1} { // the lists are signed anew with it
-		if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, n, m.Entry.At.UnixMilli()); err != nil {
-			return err
-		}
-	}
-	if r.Revoked && r.Reason != keyCompromise && r.Reason != onHold {
-		_, err = tx.Exec(`DELETE FROM live_key WHERE job = $1`, job)
-	}
-	return err
+	c.NotAfter = k.NotAfter
+	return change(tx, fmt.Sprintf("restored-%d", m.Index), c, m.Entry.At)
 }
-
-const onHold = 6 // RFC 5280 §5.3.1
 
 // takeList keeps a published list. A number that was only intended when the
 // backup was made is the published one's.
@@ -252,7 +230,11 @@ func takeList(tx *sqldb.Tx, m Missing) error {
 	if _, err := tx.Exec(`DELETE FROM crl WHERE number = $1 AND der IS NULL`, r.Number); err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO crl (number, scope, this_update, next_update, tbs, der, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		r.Number, r.Scope, r.ThisUpdate.Unix(), r.NextUpdate.Unix(), l.RawTBS, m.Body, m.Index)
+	base := int64(0)
+	if l.Base != nil {
+		base = l.Base.Int64()
+	}
+	_, err = tx.Exec(`INSERT INTO crl (number, scope, base, this_update, next_update, tbs, der, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		r.Number, r.Scope, base, r.ThisUpdate.Unix(), r.NextUpdate.Unix(), l.RawTBS, m.Body, m.Index)
 	return err
 }
