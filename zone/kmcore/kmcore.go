@@ -3,6 +3,7 @@
 package kmcore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -67,8 +68,12 @@ func start(g *plant.Group, c Config) error {
 	if err := errors.Join(access.Migrate(g.Context(), db), proposal.Migrate(g.Context(), db)); err != nil {
 		return err
 	}
+	master, err := store.Master(g.Context())
+	if err != nil {
+		return err
+	}
 	test := plant.SelfTest{
-		Zone: "密钥管理核心区", Device: c.Device, Signers: []string{KeyStaffCA, KeyIdentity, KeyAudit}, Masters: []string{KeyMaster}, DB: db, Logs: []string{audit.Log}, Now: c.Now,
+		Zone: "密钥管理核心区", Device: c.Device, Signers: []string{KeyStaffCA, KeyIdentity, KeyAudit}, Masters: []string{cmp.Or(master, KeyMaster)}, DB: db, Logs: []string{audit.Log}, Now: c.Now,
 	}
 	if err := test.Run(g.Context()); err != nil {
 		return err
@@ -81,7 +86,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	vault := &km.Vault{Store: store, Device: c.Device, Master: KeyMaster, Identity: KeyIdentity, Cert: c.Cert, CAs: c.CAs, Now: c.Now, Low: c.Low, High: c.High}
+	vault := &km.Vault{Store: store, Device: c.Device, Master: KeyMaster, Identity: KeyIdentity, Cert: c.Cert, CAs: c.CAs, Now: c.Now, Low: c.Low, High: c.High, Marks: store.Marks, Wrapping: store.Master}
 	g.Go(func(ctx context.Context) { vault.Run(ctx) })
 	mux := http.NewServeMux()
 	mux.Handle("/", escrow.Handler{Answer: vault.Answer})

@@ -39,7 +39,9 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	keeper := &staff.Keeper{DB: db, People: people, Now: c.Now, Issue: func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
 		return own.Issue(ctx, request, name, point)
 	}}
-	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.KM)}
+	keys := &pool{vault: vault, keeper: &km.Keeper{Vault: vault, Store: store}, store: store, device: c.Device, now: c.Now}
+	g.Go(keys.keeper.Run)
+	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}
 	custody, ok, err := store.Custody(g.Context())
 	if err != nil {
 		return err
@@ -58,8 +60,16 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KMAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
-	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, vault, people) })
+	site.Overview(func(ctx context.Context) ([]api.Check, error) {
+		list, err := c.checks(ctx, vault, people)
+		if err != nil {
+			return nil, err
+		}
+		drill, err := keys.drillCheck(ctx)
+		return append(list, drill), err
+	})
 	shares(site, custody, vault.Cert)
+	keys.queries(site, authorities(c.CAs))
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
 		func(ctx context.Context, _ *struct{}) (*status, error) {
@@ -90,6 +100,16 @@ func shares(site *api.Site, custody km.Custody, centre []byte) {
 			}
 			return &api.Body[OwnShare]{Body: OwnShare{sealed, c.Point, custody.Seal}}, nil
 		})
+}
+
+// authorities are the names the records of registered CAs are kept under.
+func authorities(ders [][]byte) (names []string) {
+	for _, der := range ders {
+		if c, err := cert.Parse(der); err == nil {
+			names = append(names, km.Authority(c))
+		}
+	}
+	return names
 }
 
 // sweep forgets shares that were used or are no longer needed.
