@@ -30,6 +30,8 @@ type commands struct {
 	Directory directoryCmd `cmd:"" help:"外部目录服务器。"`
 	Agree     agreeCmd     `cmd:"" help:"从外部核对账本、OCSP、CRL、目录、数据库是否一致。"`
 	Judicial  judicialCmd  `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
+	Backup    backupCmd    `cmd:"" help:"备份：联机、加密、增量。"`
+	Restore   restoreCmd   `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 
