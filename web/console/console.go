@@ -113,13 +113,22 @@ type Console struct {
 	Audits []string // roles that read the trail
 }
 
+// Common are the pages every system has that changes its people by proposal,
+// with their templates, for a console that has pages of its own besides.
+func Common() (files fs.FS, pages map[string]Own, err error) {
+	files, err = fs.Sub(shared, "pages")
+	return files, map[string]Own{
+		"GET /changes": {"changes", changes}, "GET /changes/{id}": {"change", change}, "GET /propose": {"propose", propose}, "GET /people": {"people", people},
+	}, err
+}
+
 // Handler builds the pages.
 func (c Console) Handler() (http.Handler, error) {
 	nav := append([]page.Link{{Path: "/", Title: "运行总览", Icon: "home"}}, c.Nav...)
 	nav = append(nav, page.Link{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"}, page.Link{Path: "/people", Title: "人员", Icon: "people"},
 		page.Link{Path: "/audit", Title: "审计", Icon: "eye", Roles: c.Audits})
-	pages := &page.Console{Title: c.Title, Mark: c.Mark, Nav: nav, Who: c.who, Problem: problem}
-	files, err := fs.Sub(shared, "pages")
+	pages := &page.Console{Title: c.Title, Mark: c.Mark, Nav: nav, Who: c.who, Problem: Problem}
+	files, all, err := Common()
 	if err != nil {
 		return nil, err
 	}
@@ -134,9 +143,8 @@ func (c Console) Handler() (http.Handler, error) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		mux.Handle(method+" /api/", api)
 	}
-	all := map[string]Own{
-		"GET /{$}": {"overview", overview}, "GET /changes": {"changes", changes}, "GET /changes/{id}": {"change", change}, "GET /propose": {"propose", propose},
-		"GET /people": {"people", people}, "GET /audit": {"audit", audits}, "GET /": {"refused", nowhere},
+	for path, own := range map[string]Own{"GET /{$}": {"overview", overview}, "GET /audit": {"audit", audits}, "GET /": {"refused", nowhere}} {
+		all[path] = own
 	}
 	for path, own := range c.Pages {
 		all[path] = own
@@ -155,7 +163,9 @@ func (c Console) who(r *http.Request) (page.User, bool) {
 	return page.User{ID: me.ID, Name: me.Name, Serial: me.Serial, Roles: me.Roles, Titles: me.Titles}, true
 }
 
-func problem(err error) (int, refusal.Report) {
+// Problem is what a visitor may see of an error: the core's own words where it
+// refused.
+func Problem(err error) (int, refusal.Report) {
 	var f *refused
 	if errors.As(err, &f) {
 		return f.status, f.report

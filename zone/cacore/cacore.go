@@ -134,11 +134,17 @@ func start(g *plant.Group, c Config) error {
 	g.Go(publisher.Run)
 
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
-	service(is, store, publisher).Mount(s, PeerRA)
+	keeper, err := c.keeper(db, is)
+	if err != nil {
+		return err
+	}
+	v := service(is, store, publisher)
+	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
+	v.Mount(s, PeerRA)
 	if err := g.Serve("CA 核心区", c.Addr, s); err != nil {
 		return err
 	}
-	return manage(g, c, db, is, store, files)
+	return manage(g, c, keeper, is, store, files)
 }
 
 // turnedAway writes calls refused at the door to the audit trail.
@@ -149,8 +155,9 @@ func turnedAway(store ca.Store, now func() time.Time) func(ctx context.Context, 
 	}
 }
 
-func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
-	refuse := func(ctx context.Context, item, id string, err error) error {
+// refuser writes a refusal of authority to the audit trail and returns it.
+func refuser(is *ca.Issuer, store ca.Store) func(ctx context.Context, item, id string, err error) error {
+	return func(ctx context.Context, item, id string, err error) error {
 		f := refusal.Of(err)
 		if f == nil || f.Reason.Kind != refusal.Forbidden {
 			return err
@@ -162,6 +169,10 @@ func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
 		}
 		return err
 	}
+}
+
+func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
+	refuse := refuser(is, store)
 	return enroll.Service{
 		Issue: func(ctx context.Context, requests []enroll.Request) ([]enroll.Answer, error) {
 			results, err := is.Issue(ctx, requests)

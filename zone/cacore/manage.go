@@ -19,15 +19,21 @@ import (
 	"github.com/hufu-pki/hufu/zone/plant"
 )
 
-// manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+// keeper changes the institution's people, the registration systems' among
+// them, over the register that also checks what they signed.
+func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 	people, ok := is.Desk.People.(*access.People)
 	if !ok {
-		return fmt.Errorf("register of people is a %T", is.Desk.People)
+		return nil, fmt.Errorf("register of people is a %T", is.Desk.People)
 	}
+	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}, nil
+}
+
+// manage starts the management interface: people, changes, audit, overview.
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
-	keeper := &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}
-	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.CA)}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.CA)}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,

@@ -29,6 +29,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/proposals"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
 	"github.com/hufu-pki/hufu/wire/tiles"
@@ -249,10 +250,11 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err != nil {
 		return err
 	}
-	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now, Avers: ra.Avers}
+	register := &access.People{DB: db}
+	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
+	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
 	r := &ra.Registrar{
-		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
-		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
+		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake = worker.Wake
@@ -262,6 +264,11 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	}).Start()
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
+	changes, err := c.changes(g, db, people, register, ca)
+	if err != nil {
+		return err
+	}
+	(&proposals.API{Desk: changes, People: register}).Mount(site)
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}

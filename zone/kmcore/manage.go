@@ -36,7 +36,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	keeper := &staff.Keeper{DB: db, People: people, Now: c.Now, Issue: func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
 		return own.Issue(ctx, request, name, point)
 	}}
-	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.KM)}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.KM)}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KMAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,

@@ -15,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/console"
 	"github.com/hufu-pki/hufu/web/page"
 )
 
@@ -37,7 +38,7 @@ func (p *Pages) Mount() error {
 		return err
 	}
 	c := &page.Console{
-		Title: "注册系统", Mark: p.Mark, Who: p.who, Problem: api.Problem,
+		Title: "注册系统", Mark: p.Mark, Who: p.who, Problem: console.Problem,
 		Nav: []page.Link{
 			{Path: "/", Title: "工作台", Icon: "home"},
 			{Path: "/cases", Title: "案件", Icon: "list", Group: "办理"},
@@ -47,14 +48,24 @@ func (p *Pages) Mount() error {
 			{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
 			{Path: "/profiles", Title: "证书模板", Icon: "doc"},
 			{Path: "/ledger", Title: "账本与状态", Icon: "ledger"},
+			{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"},
+			{Path: "/people", Title: "人员", Icon: "people"},
 			{Path: "/audit", Title: "审计", Icon: "eye", Roles: auditor},
 			{Path: "/help", Title: "帮助", Icon: "help"},
 		},
 	}
-	if err := c.Parse(files, funcs); err != nil {
+	shared, common, err := console.Common()
+	if err != nil {
+		return err
+	}
+	if err := c.Parse(page.Union(shared, files), funcs); err != nil {
 		return err
 	}
 	mux := p.Site.Mux
+	self := console.Within(mux)
+	for path, own := range common {
+		mux.HandleFunc(path, c.Handler(own.Page, func(r *http.Request, _ page.User) (string, any, error) { return own.Read(r, self) }))
+	}
 	for path, h := range map[string]struct {
 		page string
 		read func(r *http.Request, who access.Person) (string, any, error)
