@@ -47,6 +47,13 @@ const (
 	KMForensic   Role = "km.forensic"    // 司法取证员
 )
 
+// Roles of each system, from the top down.
+var (
+	CARoles = []Role{CASuper, CAAuditAdmin, CAAdmin, CAOperator, CAAuditor}
+	RARoles = []Role{RASuper, RAAuditAdmin, RAAdmin, RAClerk, RAReviewer, RAProducer, RAAuditor}
+	KMRoles = []Role{KMSuper, KMAuditAdmin, KMAdmin, KMOperator, KMAuditor, KMForensic}
+)
+
 // RoleTitles are what people call the roles.
 var RoleTitles = map[Role]string{
 	Machine: "系统",

@@ -12,11 +12,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/web/api"
@@ -44,6 +46,11 @@ type refused struct {
 
 func (r *refused) Error() string { return r.report.Text }
 
+// away is what people are told while the core does not answer.
+func away() *refused {
+	return &refused{http.StatusBadGateway, Away.Because("核心区没有应答").Report()}
+}
+
 // Get asks the core with the visitor's session.
 func (m Remote) Get(r *http.Request, path string, out any) error {
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, m.URL+path, nil)
@@ -54,7 +61,8 @@ func (m Remote) Get(r *http.Request, path string, out any) error {
 	req.Header.Set(api.SourceHeader, host(r))
 	resp, err := m.HTTP.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking the core: %w", err)
+		slog.Error("asking the core", "path", path, "err", err)
+		return away()
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
@@ -91,7 +99,7 @@ func (m Remote) proxy() (http.Handler, error) {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusBadGateway)
-			_ = json.NewEncoder(w).Encode(Away.Because("核心区没有应答").Report()) // whoever left needs no answer
+			_ = json.NewEncoder(w).Encode(away().report) // whoever left needs no answer
 		},
 	}, nil
 }
@@ -152,15 +160,13 @@ func (c Console) Handler() (http.Handler, error) {
 	for path, own := range all {
 		mux.HandleFunc(path, pages.Handler(own.Page, func(r *http.Request, _ page.User) (string, any, error) { return own.Read(r, c.Core) }))
 	}
-	return mux, page.Assets(mux)
+	return page.Guarded(mux), page.Assets(mux)
 }
 
-func (c Console) who(r *http.Request) (page.User, bool) {
+func (c Console) who(r *http.Request) (page.User, error) {
 	var me api.Me
-	if _, err := r.Cookie(api.CookieName); err != nil || c.Core.Get(r, "/api/v1/me", &me) != nil {
-		return page.User{}, false
-	}
-	return page.User{ID: me.ID, Name: me.Name, Serial: me.Serial, Roles: me.Roles, Titles: me.Titles}, true
+	err := c.Core.Get(r, "/api/v1/me", &me)
+	return page.User{ID: me.ID, Name: me.Name, Serial: me.Serial, Roles: me.Roles, Titles: me.Titles}, err
 }
 
 // Problem is what a visitor may see of an error: the core's own words where it
@@ -230,6 +236,7 @@ func people(r *http.Request, m Remote) (string, any, error) {
 	var d struct {
 		People []proposals.PersonLine
 		Offers map[string]proposals.MatterLine // by name
+		Adds   []proposals.MatterLine          // that bring somebody new
 		All    bool
 	}
 	var list []proposals.PersonLine
@@ -244,7 +251,9 @@ func people(r *http.Request, m Remote) (string, any, error) {
 		}
 	}
 	for _, o := range offers {
-		d.Offers[o.Name] = o
+		if d.Offers[o.Name] = o; strings.HasPrefix(o.Name, "people.add:") {
+			d.Adds = append(d.Adds, o)
+		}
 	}
 	return "人员", d, nil
 }

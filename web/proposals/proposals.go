@@ -5,6 +5,7 @@ package proposals
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -231,6 +232,9 @@ func (a *API) register(s *api.Site) {
 	api.Handle(s, api.Op{ID: "person-cert", Method: http.MethodGet, Path: "/api/v1/people/{id}/cert", Summary: "人员证书（PEM）"},
 		func(ctx context.Context, in *changeIn) (*api.File, error) {
 			p, err := a.People.Current(ctx, access.PersonID(in.ID))
+			if errors.Is(err, access.NoSuchPerson) {
+				err = NoPerson.At("id", NoPerson.Clause).Because("%.40q", in.ID)
+			}
 			return api.Attachment(in.ID+".pem", "application/x-pem-file", cert.PEM(p.Cert)), err
 		})
 }

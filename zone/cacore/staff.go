@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/staff"
@@ -37,7 +36,7 @@ func rosterOf(people *access.People) func(ctx context.Context, digest []byte) (e
 			return enroll.Roster{}, err
 		}
 		list := slices.DeleteFunc(all, func(p access.Person) bool {
-			return !slices.ContainsFunc(p.Roles, func(r access.Role) bool { return strings.HasPrefix(string(r), "ra.") })
+			return !slices.ContainsFunc(access.RARoles, p.Holds)
 		})
 		if bytes.Equal(digest, access.Digest(list)) {
 			return enroll.Roster{Same: true}, nil

@@ -29,6 +29,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/page"
 	"github.com/hufu-pki/hufu/web/proposals"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
@@ -260,7 +261,8 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	r.Wake = worker.Wake
 	g.Go(worker.Run)
 	site := (&api.Site{
-		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}, Files: files, Now: c.Now,
+		Staff: access.RARoles,
+		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Admin: access.RAAuditAdmin, Now: c.Now}, Files: files, Now: c.Now,
 	}).Start()
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
@@ -272,5 +274,5 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}
-	return g.Serve("注册系统", c.Console, site.Mux)
+	return g.Serve("注册系统", c.Console, page.Guarded(site.Mux))
 }

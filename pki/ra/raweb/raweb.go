@@ -29,7 +29,7 @@ type Pages struct {
 	Mark string // a standing warning; may be empty
 }
 
-var clerk, auditor = []string{string(access.RAClerk)}, []string{string(access.RAAuditor)}
+var clerk, auditor = []string{string(access.RAClerk)}, []string{string(access.RAAuditor), string(access.RAAuditAdmin)}
 
 // Mount serves the console at the root of the site.
 func (p *Pages) Mount() error {
@@ -106,13 +106,16 @@ func source(r *http.Request) string {
 	return host
 }
 
-func (p *Pages) who(r *http.Request) (page.User, bool) {
+func (p *Pages) who(r *http.Request) (page.User, error) {
 	who, ok := p.Site.SignedIn(r)
 	u := page.User{ID: string(who.ID), Name: who.Name, Serial: who.Serial}
 	for _, role := range who.Roles {
 		u.Roles, u.Titles = append(u.Roles, string(role)), append(u.Titles, role.Title())
 	}
-	return u, ok
+	if !ok {
+		return u, access.NotSignedIn.At("", access.NotSignedIn.Clause)
+	}
+	return u, nil
 }
 
 // names are the people of the desk by id, for lists.
