@@ -24,6 +24,7 @@ type commands struct {
 	Key    keyCmd    `cmd:"" help:"生成 SM2 密钥和证书请求。"`
 	Open   openCmd   `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
 	Verify verifyCmd `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Roles  rolesCmd  `cmd:"" help:"角色权限表：谁可以办理什么。"`
 	Bench  benchCmd  `cmd:"" help:"性能测量。"`
 }
 

@@ -36,8 +36,8 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store
 	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.CA)}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
-		Staff: access.CARoles,
-		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Admin: access.CAAuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
+		Staff: access.CA.Roles,
+		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CA.Auditor, Admin: access.CA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, is, store, people) })

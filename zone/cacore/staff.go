@@ -36,7 +36,7 @@ func rosterOf(people *access.People) func(ctx context.Context, digest []byte) (e
 			return enroll.Roster{}, err
 		}
 		list := slices.DeleteFunc(all, func(p access.Person) bool {
-			return !slices.ContainsFunc(access.RARoles, p.Holds)
+			return !slices.ContainsFunc(access.RA.Roles, p.Holds)
 		})
 		if bytes.Equal(digest, access.Digest(list)) {
 			return enroll.Roster{Same: true}, nil

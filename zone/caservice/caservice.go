@@ -261,8 +261,8 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	r.Wake = worker.Wake
 	g.Go(worker.Run)
 	site := (&api.Site{
-		Staff: access.RARoles,
-		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RAAuditor, Admin: access.RAAuditAdmin, Now: c.Now}, Files: files, Now: c.Now,
+		Staff: access.RA.Roles,
+		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RA.Auditor, Admin: access.RA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now,
 	}).Start()
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
