@@ -131,7 +131,7 @@ func keyFields(verb, prefix string) []proposal.Field {
 	if verb == Add {
 		f = append(f, proposal.Field{Name: "name", Title: "姓名", Kind: "text", Need: true})
 	}
-	return append(f, proposal.Field{Name: "csr", Title: "本人的证书请求（PEM）", Kind: "pem", Need: true, Hint: "密钥由本人生成：hufu key --out key.pem --csr req.csr --subject /CN=姓名"})
+	return append(f, proposal.Field{Name: "csr", Title: "本人的证书请求（PEM）", Kind: "pem", Need: true, Hint: "密钥由本人生成：hufu key --out key.pem --pass-file pass --csr req.csr --subject /CN=姓名"})
 }
 
 var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{2,31}$`)

@@ -238,6 +238,7 @@ func people(r *http.Request, m Remote) (string, any, error) {
 		Offers map[string]proposals.MatterLine // by name
 		Adds   []proposals.MatterLine          // that bring somebody new
 		All    bool
+		Desk   bool // people of a registration system are among them
 	}
 	var list []proposals.PersonLine
 	var offers []proposals.MatterLine
@@ -246,6 +247,7 @@ func people(r *http.Request, m Remote) (string, any, error) {
 	}
 	d.All, d.Offers = r.URL.Query().Get("all") != "", map[string]proposals.MatterLine{}
 	for _, p := range list {
+		d.Desk = d.Desk || strings.HasPrefix(p.Role, "ra.")
 		if p.State != "ended" || d.All {
 			d.People = append(d.People, p)
 		}

@@ -104,7 +104,7 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 		return nil, err
 	}
 	list = append(list, queue, api.Disk(c.Dir), plant.DeviceCheck(c.Device),
-		api.Check{Name: "时钟", Value: now.UTC().Format(time.RFC3339), State: "good"})
+		api.Clock(now))
 	for _, p := range all {
 		if p.Ended.IsZero() && p.NotAfter.Sub(now) < soon {
 			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))

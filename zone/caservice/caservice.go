@@ -127,7 +127,8 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
-	g.AtEnd(func() error { return keep(resp, snapshot) })
+	answering := resp // the result is forgotten when a listener cannot be had, and these go on till the end
+	g.AtEnd(func() error { return keep(answering, snapshot) })
 	status := &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}
 	if err := resp.Follow(g.Context(), status); err != nil {
 		slog.Warn("status service begins with the last good state", "err", err)
@@ -137,7 +138,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	g.AtEnd(dir.Close)
-	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
+	g.Go(func(ctx context.Context) { answering.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})

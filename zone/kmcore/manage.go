@@ -76,7 +76,7 @@ func (c Config) checks(ctx context.Context, vault *km.Vault, people *access.Peop
 		api.Expiry("密钥管理系统证书", self.NotAfter, now, soon, "请更新系统证书，否则 CA 拒收应答"),
 		api.Expiry("人员 CA 证书", c.Staff.NotAfter, now, 365*24*time.Hour, "请安排更新"),
 		api.Disk(c.Dir), plant.DeviceCheck(c.Device),
-		{Name: "时钟", Value: now.UTC().Format(time.RFC3339), State: "good"},
+		api.Clock(now),
 	}
 	for _, der := range c.CAs {
 		if peer, err := cert.Parse(der); err == nil {
