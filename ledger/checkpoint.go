@@ -61,32 +61,40 @@ func (c Checkpoint) Sign(key crypto.Signer) ([]byte, error) {
 func OpenCheckpoint(note []byte, pub *ecdsa.PublicKey, origin string) (Checkpoint, error) {
 	bad := func(why string) (Checkpoint, error) { return Checkpoint{}, fmt.Errorf("%w: %s", ErrCheckpoint, why) }
 	if len(note) > CheckpointMax {
-		return bad("too long")
+		return bad("过长")
 	}
 	text, sigs, ok := bytes.Cut(note, []byte("\n\n"))
 	if !ok {
-		return bad("no signature")
+		return bad("没有签名")
 	}
 	text = append(bytes.Clone(text), '\n')
 	lines := strings.Split(string(text), "\n")
 	if len(lines) != 5 || lines[4] != "" {
-		return bad("want origin, size, root and time")
+		return bad("应为名称、条数、根和时间四行")
 	}
 	size, err1 := strconv.ParseInt(lines[1], 10, 64)
 	root, err2 := base64.StdEncoding.DecodeString(lines[2])
 	ms, err3 := strconv.ParseInt(strings.TrimPrefix(lines[3], "time "), 10, 64)
 	if errors.Join(err1, err2, err3) != nil || size < 0 || len(root) != HashSize || lines[0] == "" {
-		return bad("fields")
+		return bad("条数、根或时间无法读取")
 	}
 	c := Checkpoint{lines[0], size, root, time.UnixMilli(ms).UTC()}
 	if string(c.text()) != string(text) {
-		return bad("not in canonical form")
+		return bad("不是规范写法")
 	}
 	if origin != "" && c.Origin != origin {
-		return bad("origin " + strconv.Quote(c.Origin))
+		return bad("是另一账本 " + strconv.Quote(c.Origin))
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(sigs), "\n"), "\n") {
+		if !strings.HasPrefix(line, "— ") {
+			return bad("含有不是签名的行")
+		}
+	}
+	if !bytes.HasSuffix(sigs, []byte("\n")) {
+		return bad("末尾被截断")
 	}
 	if !signed(text, sigs, pub, c.Origin) {
-		return bad("no valid signature by the key")
+		return bad("没有该公钥的有效签名")
 	}
 	return c, nil
 }

@@ -38,13 +38,21 @@ func (s fsSource) Get(_ context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return bounded(f)
+	return bounded(f, path)
 }
 
-func bounded(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, FileMax+1))
-	if err == nil && len(data) > FileMax {
-		err = fmt.Errorf("ledger: file larger than %d bytes", FileMax)
+// bodyMax bounds a body that lies beside the tiles: a revocation list of some
+// millions of entries.
+const bodyMax = 512 << 20
+
+func bounded(r io.Reader, path string) ([]byte, error) {
+	most := int64(FileMax)
+	if strings.HasPrefix(path, "body/") {
+		most = bodyMax
+	}
+	data, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("ledger: file larger than %d bytes", most)
 	}
 	return data, err
 }
@@ -68,7 +76,7 @@ func (w Web) Get(ctx context.Context, path string) ([]byte, error) {
 	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusOK:
-		return bounded(resp.Body)
+		return bounded(resp.Body, path)
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}
@@ -82,7 +90,7 @@ func Body(ctx context.Context, src Source, digest []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Equal(alg.Digest(body), digest) {
-		return nil, fmt.Errorf("ledger: body %x has another digest", digest)
+		return nil, fmt.Errorf("正文 %x 与其摘要不符", digest)
 	}
 	return body, nil
 }

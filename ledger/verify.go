@@ -19,9 +19,9 @@ type Broken struct {
 
 func (b *Broken) Error() string {
 	if b.Entry < 0 {
-		return "checkpoint: " + b.Why
+		return "检查点（checkpoint）：" + b.Why
 	}
-	return fmt.Sprintf("entry %d: %s", b.Entry, b.Why)
+	return fmt.Sprintf("第 %d 条（entry %d）：%s", b.Entry, b.Entry, b.Why)
 }
 
 // Report is what a verification found.
@@ -31,29 +31,43 @@ type Report struct {
 	Kinds      map[string]int64
 	Bodies     int64 // checked
 	Withheld   int64 // certificates published as digest only
+	Missing    int64 // published in full, but not here
 }
 
 // Verify checks a whole log, offline, with nothing but the checkpoint key:
 // entries against tiles, tiles against their parents, all against the signed
 // root, bodies against their digests. The error is a *Broken, or a failure to
-// read.
+// read. Every body that the log publishes in full must be there.
 func Verify(ctx context.Context, src Source, key *ecdsa.PublicKey) (Report, error) {
+	return verify(ctx, src, key, true)
+}
+
+// VerifyEntries checks a log as Verify does, but for bodies that are missing:
+// an export may leave them out, and the entries stand without.
+func VerifyEntries(ctx context.Context, src Source, key *ecdsa.PublicKey) (Report, error) {
+	return verify(ctx, src, key, false)
+}
+
+func verify(ctx context.Context, src Source, key *ecdsa.PublicKey, bodies bool) (Report, error) {
 	r := Report{Kinds: map[string]int64{}}
 	note, err := src.Get(ctx, CheckpointPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, &Broken{-1, "没有检查点文件"}
+	}
 	if err != nil {
 		return r, fmt.Errorf("reading checkpoint: %w", err)
 	}
 	if r.Checkpoint, err = OpenCheckpoint(note, key, ""); err != nil {
 		return r, &Broken{-1, err.Error()}
 	}
-	v := verifier{src: src, size: r.Checkpoint.Size, report: &r}
+	v := verifier{src: src, size: r.Checkpoint.Size, report: &r, bodies: bodies}
 	for n := int64(0); n*Width < v.size; n++ {
 		if err := v.bundle(ctx, n); err != nil {
 			return r, err
 		}
 	}
 	if !bytes.Equal(v.front.Root(), r.Checkpoint.Root) {
-		return r, &Broken{-1, "its root is not that of the entries: entries and tiles were changed together"}
+		return r, &Broken{-1, "根与各条不符：条目与瓦片被一并改动"}
 	}
 	return r, nil
 }
@@ -63,30 +77,31 @@ type verifier struct {
 	size   int64
 	front  Frontier
 	report *Report
+	bodies bool // they must be there
 }
 
 // bundle checks 256 entries against their hash tile, and that against its parent.
 func (v *verifier) bundle(ctx context.Context, n int64) error {
 	first := n * Width
 	width := int(min(Width, v.size-first))
-	tile, _, err := v.get(ctx, TilePath(0, n, width), TilePath(0, n, Width))
+	tile, exact, err := v.get(ctx, TilePath(0, n, width), TilePath(0, n, Width))
 	if err != nil {
-		return &Broken{first, "its hash tile is missing: " + err.Error()}
+		return &Broken{first, "缺少散列瓦片：" + err.Error()}
 	}
 	raw, whole, err := v.get(ctx, EntriesPath(n, width), EntriesPath(n, Width))
 	if err != nil {
-		return &Broken{first, "its entry bundle is missing: " + err.Error()}
+		return &Broken{first, "缺少条目包：" + err.Error()}
 	}
 	leaves, bundleErr := readBundle(raw)
 	var hashes [][]byte
 	for i := range width {
 		at := first + int64(i)
 		if i >= len(leaves) {
-			return &Broken{at, "missing from its bundle"}
+			return &Broken{at, "条目包中没有此条"}
 		}
 		h := LeafHash(leaves[i])
 		if len(tile) < (i+1)*HashSize || !bytes.Equal(h, tile[i*HashSize:(i+1)*HashSize]) {
-			return &Broken{at, "does not match its hash"}
+			return &Broken{at, "与其散列不符"}
 		}
 		if err := v.entry(ctx, at, leaves[i]); err != nil {
 			return err
@@ -94,7 +109,10 @@ func (v *verifier) bundle(ctx context.Context, n int64) error {
 		hashes = append(hashes, h)
 	}
 	if bundleErr != nil || whole && len(raw) != len(appendBundle(nil, leaves[:width]...)) {
-		return &Broken{first + int64(width), "bytes after the last entry of the bundle"}
+		return &Broken{first + int64(width), "条目包末尾有多余的字节"}
+	}
+	if exact && len(tile) != width*HashSize {
+		return &Broken{first + int64(width), "散列瓦片末尾有多余的字节"}
 	}
 	if v.front, err = v.front.Append(hashes...); err != nil {
 		return err
@@ -133,13 +151,16 @@ func (v *verifier) parents(ctx context.Context, n int64, hashes [][]byte) error 
 		}
 		rows := v.size / span
 		path := TilePath(level, n/Width, int(min(Width, rows-n/Width*Width)))
-		tile, _, err := v.get(ctx, path, TilePath(level, n/Width, Width))
+		tile, exact, err := v.get(ctx, path, TilePath(level, n/Width, Width))
 		if err != nil {
-			return &Broken{n * span, "tile " + path + " is missing: " + err.Error()}
+			return &Broken{n * span, "缺少瓦片 " + path + "：" + err.Error()}
+		}
+		if exact && int64(len(tile)) != min(Width, rows-n/Width*Width)*HashSize {
+			return &Broken{n * span, "瓦片 " + path + " 的长度不符"}
 		}
 		at := n % Width * HashSize
 		if int64(len(tile)) < at+HashSize || !bytes.Equal(sum, tile[at:at+HashSize]) {
-			return &Broken{n * span, "one of its " + fmt.Sprint(span) + " entries is not the one tile " + path + " has"}
+			return &Broken{n * span, "其后 " + fmt.Sprint(span) + " 条中有一条与瓦片 " + path + " 不符"}
 		}
 		if n%Width != Width-1 {
 			return nil
@@ -167,8 +188,11 @@ func (v *verifier) entry(ctx context.Context, at int64, leaf []byte) error {
 		if err != nil {
 			return &Broken{at, err.Error()}
 		}
-		if !c.Public {
+		if !c.Public { // not for strangers; but if it is here, it is the right one
 			v.report.Withheld++
+			if _, err := Body(ctx, v.src, c.Digest); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return &Broken{at, err.Error()}
+			}
 			return nil
 		}
 		digest = c.Digest
@@ -183,7 +207,11 @@ func (v *verifier) entry(ctx context.Context, at int64, leaf []byte) error {
 	}
 	_, err = Body(ctx, v.src, digest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // an export may leave bodies out; the entry stands without
+		v.report.Missing++
+		if v.bodies {
+			return &Broken{at, "缺少正文 " + BodyPath(digest)}
+		}
+		return nil
 	}
 	if err != nil {
 		return &Broken{at, err.Error()}

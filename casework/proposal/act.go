@@ -24,6 +24,7 @@ const (
 	contentMax = 1 << 20 // a profile set with room to spare
 	noteMax    = 500     // characters of a reason
 	pageMax    = 200
+	shareMax   = 4 << 10
 	batch      = 50 // carried out in one look
 )
 
@@ -34,6 +35,7 @@ type Order struct {
 	Content json.RawMessage `json:"content,omitempty"` // to propose
 	ID      string          `json:"id,omitempty"`      // of a proposal; given by Plan to a new one
 	Note    string          `json:"note,omitempty"`
+	Share   []byte          `json:"share,omitempty"` // with a release
 }
 
 // Plan is an order made definite: what will be signed.
@@ -56,6 +58,9 @@ func (d *Desk) Plan(ctx context.Context, o Order, who access.Person) (Plan, erro
 	}
 	p := Plan{Order: o}
 	var err error
+	if len(o.Share) > shareMax || (len(o.Share) > 0) != (o.Act == Release) {
+		return Plan{}, BadContent.At("share", BadContent.Clause).Because("放行须附本人的份额，其他步骤不附")
+	}
 	if o.Act == Propose {
 		err = d.begin(ctx, &p, who)
 	} else {
@@ -67,7 +72,15 @@ func (d *Desk) Plan(ctx context.Context, o Order, who access.Person) (Plan, erro
 	if _, err := p.matter.Kind().Next(p.rec.Case, access.Preview(who), o.Act, access.Item{}, access.Proof{}, d.Now()); err != nil {
 		return Plan{}, err
 	}
+	if o.Act == Confirm { // what was in order when proposed may not be any more
+		if p.Shown, err = p.matter.Read(ctx, p.rec.Content); err != nil {
+			return Plan{}, err
+		}
+	}
 	p.Items = []access.Item{{Kind: p.rec.Kind, ID: p.rec.ID, Seq: len(p.rec.Events), Digest: alg.Digest(p.rec.Content)}}
+	if o.Act == Release { // what is signed names the share
+		p.Items = append(p.Items, access.Item{Kind: "share", ID: p.rec.ID, Seq: len(p.rec.Events), Digest: alg.Digest(o.Share)})
+	}
 	p.Act, p.Title = p.matter.Name+"/"+string(o.Act), p.matter.Title+"："+acts[o.Act]
 	p.Object = fmt.Sprintf("%s（%s）", p.rec.ID, p.rec.Title)
 	return p, nil
@@ -109,10 +122,8 @@ func (d *Desk) resume(ctx context.Context, p *Plan, who access.Person) (err erro
 	if p.Order.Act == Withdraw && p.rec.CreatedBy != who.ID {
 		return NotYours.At("id", NotYours.Clause).Because("由 %s 提议", p.rec.CreatedBy)
 	}
-	if p.Order.Act == Confirm { // what was in order when proposed may not be any more
-		if p.Shown, err = p.matter.Read(ctx, p.rec.Content); err != nil {
-			return err
-		}
+	if p.Order.Act == Release && signed(p.rec, who) {
+		return casework.SamePerson.At("person", casework.SamePerson.Clause).Because("%s 已在本变更中签名", who.ID)
 	}
 	return nil
 }
@@ -135,7 +146,11 @@ func (d *Desk) Do(ctx context.Context, p Plan, claim access.Claim, source string
 	p.rec.Case, p.rec.UpdatedAt = move.Case, move.Event.At
 	line := d.line(by.Who(), p.Act, p.rec, source)
 	line.Detail, line.Proof = p.Order.Note, alg.Digest(by.Signed().Text, by.Signed().Signature)
-	if err := d.save(ctx, by, p.rec, move, line); err != nil {
+	keep := func(*sqldb.Tx) error { return nil }
+	if p.Order.Act == Release {
+		keep = func(tx *sqldb.Tx) error { return p.matter.Accept(tx, p.rec, by.Who(), p.Order.Share) }
+	}
+	if err := d.save(ctx, by, p.rec, move, line, keep); err != nil {
 		return Record{}, err
 	}
 	if p.rec.State == Confirmed {
@@ -235,5 +250,5 @@ func (d *Desk) carry(ctx context.Context, r Record) error {
 		return err
 	}
 	r.Case, r.UpdatedAt = move.Case, move.Event.At
-	return d.save(ctx, machine, r, move, d.line(machine.Who(), m.Name+"/"+string(do), r, ""))
+	return d.save(ctx, machine, r, move, d.line(machine.Who(), m.Name+"/"+string(do), r, ""), func(*sqldb.Tx) error { return nil })
 }

@@ -9,6 +9,9 @@ package proposal
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -24,7 +27,13 @@ type Matter struct {
 	Clause  string // the rule that asks for two people, or gives the power
 	Propose access.Role
 	Confirm access.Role // empty where one signature is enough
-	Fields  []Field     // what a form asks for
+	// Quorum asks that many people of another role, none of whom proposed or
+	// confirmed, to release what was agreed, each with a share of a secret.
+	Quorum  int
+	Release access.Role
+	// Accept checks a share and keeps it, in the transaction of the release.
+	Accept func(tx *sqldb.Tx, r Record, who access.Person, share []byte) error
+	Fields []Field // what a form asks for
 	// Current fills the form with how things are; may be nil.
 	Current func(ctx context.Context) (map[string]string, error)
 	// Read checks a content strictly against the state of things now and says what
@@ -80,6 +89,7 @@ const (
 const (
 	Propose  casework.Action = "propose"
 	Confirm  casework.Action = "confirm"
+	Release  casework.Action = "release"
 	Reject   casework.Action = "reject"
 	Withdraw casework.Action = "withdraw"
 	Carry    casework.Action = "carry"
@@ -91,26 +101,39 @@ var states = map[casework.State]string{
 }
 
 var acts = map[casework.Action]string{
-	Propose: "提议", Confirm: "批准", Reject: "不批准", Withdraw: "撤回", Carry: "执行", Fail: "未能执行",
+	Propose: "提议", Confirm: "批准", Release: "放行", Reject: "不批准", Withdraw: "撤回", Carry: "执行", Fail: "未能执行",
 }
 
 // Kind is the table of a matter's steps. Nobody agrees to their own proposal.
 func (m Matter) Kind() casework.Kind {
-	k := casework.Kind{Name: m.Name, Title: m.Title, Start: Begun, States: states, Acts: acts}
+	k := casework.Kind{Name: m.Name, Title: m.Title, Start: Begun, States: maps.Clone(states), Acts: acts}
 	if m.Confirm == "" {
 		k.Steps = []casework.Step{{From: Begun, Do: Propose, By: m.Propose, To: Confirmed}}
 	} else {
 		k.Steps = []casework.Step{
 			{From: Begun, Do: Propose, By: m.Propose, To: Proposed},
-			{From: Proposed, Do: Confirm, By: m.Confirm, To: Confirmed, NotBy: Propose},
+			{From: Proposed, Do: Confirm, By: m.Confirm, To: m.agreed(0), NotBy: Propose},
 			{From: Proposed, Do: Reject, By: m.Confirm, To: Rejected, NotBy: Propose},
 			{From: Proposed, Do: Withdraw, By: m.Propose, To: Withdrawn},
 		}
+	}
+	for i := range m.Quorum {
+		k.Steps = append(k.Steps, casework.Step{From: m.agreed(i), Do: Release, By: m.Release, To: m.agreed(i + 1)})
+		k.States[m.agreed(i)] = fmt.Sprintf("待放行（%d/%d）", i, m.Quorum)
 	}
 	k.Steps = append(k.Steps,
 		casework.Step{From: Confirmed, Do: Carry, By: access.Machine, To: Done},
 		casework.Step{From: Confirmed, Do: Fail, By: access.Machine, To: Failed})
 	return k
+}
+
+// agreed is where a proposal stands after n releases: confirmed, once there are
+// as many as it needs.
+func (m Matter) agreed(n int) casework.State {
+	if n >= m.Quorum {
+		return Confirmed
+	}
+	return casework.State(fmt.Sprintf("agreed-%d", n))
 }
 
 // Record is a proposal on record.
@@ -170,9 +193,15 @@ func (d *Desk) May(r Record, who access.Person) []casework.Action {
 	}
 	var list []casework.Action
 	for _, a := range m.Kind().May(r.Case, who) {
-		if a != Withdraw || r.CreatedBy == who.ID {
-			list = append(list, a)
+		if a == Withdraw && r.CreatedBy != who.ID || a == Release && signed(r, who) {
+			continue
 		}
+		list = append(list, a)
 	}
 	return list
+}
+
+// signed reports whether a person has had a hand in a proposal.
+func signed(r Record, who access.Person) bool {
+	return slices.ContainsFunc(r.Events, func(e casework.Event) bool { return e.Who == who.ID })
 }

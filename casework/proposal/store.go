@@ -147,8 +147,9 @@ func (d *Desk) waiting(ctx context.Context, after string) ([]Record, error) {
 	return list, err
 }
 
-// save stores a step with its command and audit line, wholly or not at all.
-func (d *Desk) save(ctx context.Context, by access.Command, r Record, m casework.Move, line audit.Entry) error {
+// save stores a step with its command, its audit line and what keep keeps,
+// wholly or not at all.
+func (d *Desk) save(ctx context.Context, by access.Command, r Record, m casework.Move, line audit.Entry, keep func(tx *sqldb.Tx) error) error {
 	if !by.Authentic() {
 		return access.BadSignature.At("signature", access.BadSignature.Clause)
 	}
@@ -182,6 +183,9 @@ func (d *Desk) save(ctx context.Context, by access.Command, r Record, m casework
 			return stale
 		}
 		if _, err := tx.Exec(`INSERT INTO proposal_event (id, seq, body) VALUES ($1, $2, $3)`, r.ID, m.Seq, event); err != nil {
+			return err
+		}
+		if err := keep(tx); err != nil {
 			return err
 		}
 		return audit.Append(tx, line)

@@ -22,6 +22,9 @@ type asCmd struct {
 	After   string   `help:"上一页最后一件的编号。"`
 	Limit   int      `help:"每页件数。"`
 	Reason  string   `help:"撤销原因，如 keyCompromise。"`
+	Ground  string   `help:"撤销依据：holder untrue breach unsafe law loss court。"`
+	Asker   string   `help:"申请方：holder（默认）unit authority court institution。"`
+	CSR     string   `help:"新的证书请求文件（更新、补办、密钥恢复）。"`
 	Out     string   `help:"输出目录或文件。"`
 	Person  string   `arg:"" help:"人员，如 ra-clerk。"`
 	Room    string   `arg:"" help:"系统：ra、ca、km。"`
@@ -57,7 +60,7 @@ func (c *asCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer p.SignOut(context.WithoutCancel(ctx))
-	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit}
+	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit, Ground: c.Ground, Asker: c.Asker, CSR: c.CSR}
 	out, err := c.do(ctx, p, a)
 	if out != nil && (err == nil || c.JSON && fmt.Sprintf("%T", out) == "desk.BatchLine") {
 		c.print(out)

@@ -131,6 +131,9 @@ func (c *openCmd) Run(context.Context) error {
 	}
 	sealed, err := os.ReadFile(filepath.Join(c.Package, "sealed-key.der"))
 	if errors.Is(err, fs.ErrNotExist) {
+		if ext := strings.ToLower(filepath.Ext(c.Out)); ext != ".p12" && ext != ".pfx" {
+			return fmt.Errorf("%w: 这是单证书的下载包，没有加密私钥可打开；需要 PKCS#12 请用 .p12 或 .pfx 文件名", errExit1)
+		}
 		return c.write([]pfx.Entry{{Name: "sign", Key: sign, Cert: signCert.Raw}}, sign)
 	}
 	if err != nil {

@@ -19,13 +19,14 @@ import (
 )
 
 type commands struct {
-	Up     upCmd     `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
-	As     asCmd     `cmd:"" help:"以某人身份办理：签名并提交。"`
-	Key    keyCmd    `cmd:"" help:"生成 SM2 密钥和证书请求。"`
-	Open   openCmd   `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
-	Verify verifyCmd `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
-	Roles  rolesCmd  `cmd:"" help:"角色权限表：谁可以办理什么。"`
-	Bench  benchCmd  `cmd:"" help:"性能测量。"`
+	Up       upCmd       `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
+	As       asCmd       `cmd:"" help:"以某人身份办理：签名并提交。"`
+	Key      keyCmd      `cmd:"" help:"生成 SM2 密钥和证书请求。"`
+	Open     openCmd     `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
+	Verify   verifyCmd   `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Judicial judicialCmd `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
+	Roles    rolesCmd    `cmd:"" help:"角色权限表：谁可以办理什么。"`
+	Bench    benchCmd    `cmd:"" help:"性能测量。"`
 }
 
 // Exit codes of the contract.
@@ -79,7 +80,7 @@ func code(err error) int {
 		fmt.Fprintln(os.Stderr, usage.Text)
 		return exitUsage
 	case errors.As(err, &broken):
-		fmt.Fprintln(os.Stderr, broken)
+		fmt.Fprintln(os.Stderr, "账本被改动或不完整："+broken.Error())
 		return exitRefused
 	case errors.Is(err, errExit1):
 		fmt.Fprintln(os.Stderr, err)
@@ -90,6 +91,6 @@ func code(err error) int {
 }
 
 // errExit1 marks failures the contract gives exit code 1.
-var errExit1 = errors.New("refused")
+var errExit1 = errors.New("未办理")
 
 func now() time.Time { return time.Now() }

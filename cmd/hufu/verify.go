@@ -4,6 +4,8 @@ import (
 	"archive/zip"
 	"context"
 	"crypto/ecdsa"
+	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -20,9 +22,10 @@ import (
 )
 
 type verifyCmd struct {
-	Source string `arg:"" help:"账本：目录、ZIP 文件或网址。"`
-	Key    string `required:"" help:"检查点公钥或证书（PEM）。"`
-	JSON   bool   `help:"输出 JSON。"`
+	Source  string `arg:"" help:"账本：目录、ZIP 文件或网址。"`
+	Key     string `required:"" help:"检查点公钥或证书（PEM）。"`
+	JSON    bool   `help:"输出 JSON。"`
+	Entries bool   `name:"entries-only" help:"导出件没有附正文时，只核验条目。"`
 }
 
 func (c *verifyCmd) Run(ctx context.Context) error {
@@ -35,9 +38,19 @@ func (c *verifyCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	r, err := ledger.Verify(ctx, src, pub)
+	check := ledger.Verify
+	if c.Entries {
+		check = ledger.VerifyEntries
+	}
+	r, err := check(ctx, src, pub)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(map[string]any{
+			"origin": r.Checkpoint.Origin, "entries": r.Entries, "root": hex.EncodeToString(r.Checkpoint.Root), "at": r.Checkpoint.At,
+			"bodies": r.Bodies, "withheld": r.Withheld, "missing": r.Missing, "kinds": r.Kinds,
+		})
 	}
 	fmt.Printf("账本完好：%s，%d 条，根 %x，检查点时间 %s；核对正文 %d 份，仅摘要 %d 份\n",
 		r.Checkpoint.Origin, r.Entries, r.Checkpoint.Root, r.Checkpoint.At.Format(time.RFC3339), r.Bodies, r.Withheld)

@@ -24,6 +24,8 @@ var (
 	extReason     = asn1.ObjectIdentifier{2, 5, 29, 21}
 	extInvalidity = asn1.ObjectIdentifier{2, 5, 29, 24}
 	extIDP        = asn1.ObjectIdentifier{2, 5, 29, 28}
+	extDelta      = asn1.ObjectIdentifier{2, 5, 29, 27}
+	extFreshest   = asn1.ObjectIdentifier{2, 5, 29, 46}
 )
 
 // Reasons of RFC 5280 §5.3.1 as contract and openssl name them.
@@ -31,6 +33,10 @@ var Reasons = map[string]int{
 	"unspecified": 0, "keyCompromise": 1, "cACompromise": 2, "affiliationChanged": 3, "superseded": 4,
 	"cessationOfOperation": 5, "certificateHold": 6, "privilegeWithdrawn": 9, "aACompromise": 10,
 }
+
+// RemoveFromCRL is the reason of an entry in a delta list whose certificate was
+// on hold in the base and is no more.
+const RemoveFromCRL = 8
 
 // Entry is one revoked certificate.
 type Entry struct {
@@ -72,6 +78,8 @@ type Draft struct {
 	Number     int64
 	Shard      string // URL of the distribution point; empty for a full list
 	OnlyCA     bool   // an ARL
+	Base       int64  // number of the full list a delta goes on from; 0 for a list that is no delta
+	Freshest   string // URL of the delta list that goes on from this one; may be empty
 	Entries    []byte // encoded entries, joined
 }
 
@@ -99,6 +107,14 @@ func (d Draft) extensions(b *cryptobyte.Builder) {
 	var n cryptobyte.Builder
 	n.AddASN1Int64(d.Number)
 	cert.AddExtension(b, cert.Extension{ID: extNumber, Value: n.BytesOrPanic()})
+	if d.Base > 0 {
+		var base cryptobyte.Builder
+		base.AddASN1Int64(d.Base)
+		cert.AddExtension(b, cert.Extension{ID: extDelta, Critical: true, Value: base.BytesOrPanic()})
+	}
+	if d.Freshest != "" {
+		cert.AddExtension(b, cert.Extension{ID: extFreshest, Value: cert.CRLDistribution(d.Freshest).Value})
+	}
 	if d.Shard == "" && !d.OnlyCA {
 		return
 	}
@@ -133,6 +149,7 @@ type List struct {
 	ThisUpdate time.Time
 	NextUpdate time.Time
 	Number     *big.Int
+	Base       *big.Int // of a delta list; nil for others
 	Entries    []Entry
 	Signature  []byte
 }
@@ -187,9 +204,14 @@ func (l *List) extensions(tbs *cryptobyte.String) error {
 		if !ok {
 			return fmt.Errorf("%w: extensions", ErrSyntax)
 		}
-		if id.Equal(extNumber) {
-			l.Number = new(big.Int)
-			if !value.ReadASN1Integer(l.Number) {
+		for _, n := range []struct {
+			id asn1.ObjectIdentifier
+			to **big.Int
+		}{{extNumber, &l.Number}, {extDelta, &l.Base}} {
+			if !id.Equal(n.id) {
+				continue
+			}
+			if *n.to = new(big.Int); !value.ReadASN1Integer(*n.to) {
 				return fmt.Errorf("%w: number", ErrSyntax)
 			}
 		}

@@ -48,6 +48,9 @@ type Job struct {
 	Sealed   []byte
 	DER      Pair // what was signed
 	Shards   [2]int
+	Follows  string // request of the certificate it follows; empty for a first one
+	KeepsKey bool   // the signing key goes on from there
+	Escrow   []byte // serial of the encryption certificate whose key is recovered; nil otherwise
 }
 
 // Pair is one value for each certificate of a pair; Enc is nil for a single one.
@@ -101,8 +104,9 @@ type KeyCentre interface {
 
 // KeyAsk asks for an encryption key pair.
 type KeyAsk struct {
-	Serial   []byte // reserved for the encryption certificate
+	Serial   []byte // reserved for the encryption certificate, or of the one whose key is to be recovered
 	Point    []byte // the subscriber's signing key: seals the answer
+	Restore  bool   // a recovery
 	Name     string
 	From, To time.Time
 }
@@ -123,14 +127,21 @@ type Issuer struct {
 	Store    Store
 	Keys     KeyCentre
 	Profiles profile.Set
+	Gates    Gates
 	Desk     access.Desk // of the registration staff
 	Public   string      // base URL in certificates
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
 }
 
-// IssueKind names the case whose evidence an issuance needs.
-const IssueKind, RevokeKind = "ra.issue", "ra.revoke"
+// Kinds of cases whose evidence the CA needs, as the desk names them.
+const (
+	IssueKind    = "ra.issue"
+	RecoverKind  = "ra.recover"
+	RevokeKind   = "ra.revoke"
+	FreezeKind   = "ra.freeze"
+	UnfreezeKind = "ra.unfreeze"
+)
 
 // Result is what became of one request.
 type Result struct {
@@ -158,7 +169,7 @@ func (is *Issuer) Issue(ctx context.Context, requests []enroll.Request) ([]Resul
 	}
 	w := &work{is: is, jobs: make([]*job, len(requests)), results: results}
 	w.admit(ctx, requests, known)
-	for _, step := range []func(context.Context) error{w.open, w.fetchKeys, w.intend, w.record} {
+	for _, step := range []func(context.Context) error{w.open, w.fetchKeys, w.intend, w.record, w.settle} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

@@ -74,7 +74,7 @@ var hire = sync.OnceValue(func() staff {
 	s := staff{map[string]access.Person{}, map[string]*sm2.PrivateKey{}}
 	for name, roles := range map[string][]access.Role{
 		"clerk": {access.RAClerk}, "reviewer": {access.RAReviewer}, "producer": {access.RAProducer}, "both": {access.RAClerk, access.RAReviewer},
-		"former": {access.RAReviewer}, "disabled": {access.RAReviewer}, "stranger": {access.RAReviewer},
+		"former": {access.RAReviewer}, "disabled": {access.RAReviewer}, "stranger": {access.RAReviewer}, "admin": {access.RAAdmin},
 	} {
 		key, to := newKey(t), start.AddDate(1, 0, 0)
 		if name == "former" {
@@ -225,7 +225,18 @@ type place struct {
 	memory *catest.Memory
 	key    *signer
 	keys   *centre
+	gates  gates
 	now    time.Time
+}
+
+// gates are open for every policy, but for those that are told otherwise.
+type gates map[string]ca.Gate
+
+func (g gates) Gate(_ context.Context, policy string) (ca.Gate, bool, error) {
+	if own, ok := g[policy]; ok {
+		return own, own.Policy != "", nil
+	}
+	return ca.Gate{Policy: policy, Qualification: "Q", From: start.AddDate(-1, 0, 0), To: start.AddDate(9, 0, 0), CPS: "CPS-1"}, true, nil
 }
 
 func newPlace(t testing.TB) *place {
@@ -235,11 +246,11 @@ func newPlace(t testing.TB) *place {
 		t.Fatal(err)
 	}
 	key := newKey(t)
-	p := &place{staff: hire(), memory: new(catest.Memory), keys: new(centre), now: start}
+	p := &place{staff: hire(), memory: new(catest.Memory), keys: new(centre), gates: gates{}, now: start}
 	p.key = &signer{Signer: key, store: p.memory}
 	now := func() time.Time { return p.now }
 	p.Issuer = &ca.Issuer{
-		Key: p.key, Cert: selfSigned(t, "运营 CA", key, start.AddDate(-1, 0, 0), start.AddDate(3, 0, 0)), Store: p.memory, Keys: p.keys, Profiles: set,
+		Key: p.key, Cert: selfSigned(t, "运营 CA", key, start.AddDate(-1, 0, 0), start.AddDate(3, 0, 0)), Store: p.memory, Keys: p.keys, Profiles: set, Gates: p.gates,
 		Desk: access.Desk{Site: "注册系统", People: p.staff, Now: now}, Public: "http://ca.test", Now: now,
 	}
 	return p

@@ -16,18 +16,29 @@ import (
 
 // List is one revocation list on record. DER is nil while it is only intended.
 type List struct {
-	Scope      string // "full" or "shard-3"
+	Scope      string // "full", "delta" or "shard-3"
 	Number     int64
+	Base       int64     // number of the full list a delta goes on from
+	Since      time.Time // of the changes a delta has
 	ThisUpdate time.Time
 	NextUpdate time.Time
 	TBS        []byte
 	DER        []byte
 }
 
-// scopeOf names the list of a shard; the full list has number -1.
+// Lists that are no shard's, by the number that stands for them.
+const (
+	Full  = -1
+	Delta = -2
+)
+
+// scopeOf names the list of a shard, the full list or the delta list.
 func scopeOf(shard int) string {
-	if shard < 0 {
+	switch shard {
+	case Full:
 		return "full"
+	case Delta:
+		return "delta"
 	}
 	return "shard-" + strconv.Itoa(shard)
 }
@@ -104,14 +115,22 @@ func (p *Publisher) Publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for n := -1; n < Shards; n++ {
-		scope := scopeOf(n)
-		l, ok := have[scope]
-		if ok && !slices.Contains(dirty, n) && is.Now().Sub(l.ThisUpdate) < crlFresh {
-			continue
+	full, now := have["full"], is.Now()
+	for n := range Shards {
+		if l, ok := have[scopeOf(n)]; !ok || slices.Contains(dirty, n) || now.Sub(l.ThisUpdate) >= crlFresh {
+			if _, err := is.list(ctx, n, List{}); err != nil {
+				return err
+			}
 		}
-		if err := is.list(ctx, scope, n); err != nil {
-			return fmt.Errorf("list %s: %w", scope, err)
+	}
+	if full.Number == 0 || now.Sub(full.ThisUpdate) >= crlFresh || slices.Contains(dirty, Full) && (len(full.TBS) < fullPatient || now.Sub(full.ThisUpdate) >= fullFresh) {
+		if full, err = is.list(ctx, Full, List{}); err != nil {
+			return err
+		}
+	}
+	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) {
+		if _, err := is.list(ctx, Delta, List{Base: full.Number, Since: full.ThisUpdate}); err != nil {
+			return err
 		}
 	}
 	if is.Wake != nil {
@@ -120,11 +139,16 @@ func (p *Publisher) Publish(ctx context.Context) error {
 	return nil
 }
 
-func (is *Issuer) list(ctx context.Context, scope string, shard int) error {
+// list drafts, records and signs one list.
+func (is *Issuer) list(ctx context.Context, shard int, l List) (List, error) {
 	now := is.Now().UTC().Truncate(time.Second)
-	l := List{Scope: scope, ThisUpdate: now, NextUpdate: now.Add(crlLife)}
-	d := crl.Draft{Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate}
-	if shard >= 0 {
+	l.Scope, l.ThisUpdate, l.NextUpdate = scopeOf(shard), now, now.Add(crlLife)
+	d := crl.Draft{Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Base: l.Base}
+	switch shard {
+	case Full:
+		d.Freshest = is.Public + "/crl/delta.crl"
+	case Delta:
+	default:
 		d.Shard = is.place(shard).CRL
 	}
 	l, err := is.Store.IntendList(ctx, l, shard, func(number int64, entries []byte) []byte {
@@ -132,10 +156,12 @@ func (is *Issuer) list(ctx context.Context, scope string, shard int) error {
 		return d.TBS()
 	})
 	if err != nil {
-		return fmt.Errorf("recording intent: %w", err)
+		return l, fmt.Errorf("list %s: recording intent: %w", scopeOf(shard), err)
 	}
-	_, err = is.signList(ctx, l)
-	return err
+	if l, err = is.signList(ctx, l); err != nil {
+		return l, fmt.Errorf("list %s: %w", scopeOf(shard), err)
+	}
+	return l, nil
 }
 
 func (is *Issuer) signList(ctx context.Context, l List) (List, error) {

@@ -36,6 +36,23 @@ type work struct {
 	is      *Issuer
 	jobs    []*job
 	results []Result
+
+	mu    sync.Mutex
+	doors map[string]error // what the gate of a policy said, asked once for a batch
+}
+
+func (w *work) passes(ctx context.Context, policy string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err, asked := w.doors[policy]
+	if !asked {
+		if w.doors == nil {
+			w.doors = map[string]error{}
+		}
+		err = w.is.passes(ctx, policy, w.is.Now())
+		w.doors[policy] = err
+	}
+	return err
 }
 
 // parallel runs f for every job still going, on all cores.
@@ -77,7 +94,10 @@ func (w *work) admit(ctx context.Context, requests []enroll.Request, known map[s
 		j := &job{Job: known[r.ID]}
 		w.jobs[i] = j
 		if j.State == None {
-			return w.is.admit(ctx, j, r)
+			if err := w.is.admit(ctx, j, r); err != nil {
+				return err
+			}
+			return w.passes(ctx, j.profile.Policy)
 		}
 		if !bytes.Equal(j.Digest, alg.Digest(r.Content)) {
 			return Changed.At("id", Changed.Clause)
@@ -128,7 +148,10 @@ func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
 	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || !enroll.Told(a.Notices) || a.Accord == "" || a.CPS == "" {
 		return NoIdentity.At("check", NoIdentity.Clause)
 	}
-	if err := is.twoPeople(ctx, IssueKind, r, "ra.submit", "ra.approve"); err != nil {
+	if err := is.agreed(ctx, r, a.For); err != nil {
+		return err
+	}
+	if err := is.follow(ctx, j); err != nil {
 		return err
 	}
 	now := is.Now().UTC().Truncate(time.Second)
@@ -150,11 +173,15 @@ func (j *job) reserve() {
 	}
 	j.Serials.Sign = draw()
 	j.Shards[0] = ShardOf(j.Serials.Sign)
-	if j.profile.Dual {
+	if j.pair() {
 		j.Serials.Enc = draw()
 		j.Shards[1] = ShardOf(j.Serials.Enc)
 	}
 }
+
+// pair reports whether two certificates are to be signed. A recovery signs one:
+// the encryption certificate stays.
+func (j *job) pair() bool { return j.profile.Dual && j.Escrow == nil }
 
 // open puts new requests on record. Singles have their drafts already.
 func (w *work) open(ctx context.Context) error {
@@ -203,7 +230,11 @@ func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
 		j.State, j.Task = Intended, 0
 		if j.profile.Dual {
 			j.State, j.Task = Opened, task
-			asks = append(asks, KeyAsk{j.Serials.Enc, j.point, name(j.app.Subject), j.From, j.To})
+			ask := KeyAsk{Serial: j.Serials.Enc, Point: j.point, Name: name(j.app.Subject), From: j.From, To: j.To}
+			if j.Escrow != nil {
+				ask.Serial, ask.Restore = j.Escrow, true
+			}
+			asks = append(asks, ask)
 		} else if err := w.is.draft(j); err != nil {
 			j.State = None
 			return err
@@ -264,6 +295,9 @@ func (w *work) fetchKeys(ctx context.Context) error {
 			if err == nil {
 				err = j.take(answers)
 			}
+			if err == nil && j.Escrow != nil {
+				err = w.is.matches(ctx, j)
+			}
 			if errors.Is(err, NoKey) {
 				denied = append(denied, j)
 			}
@@ -299,8 +333,12 @@ func (w *work) abandon(ctx context.Context, denied []*job) error {
 
 // take finds the answer meant for a job and checks that it is usable.
 func (j *job) take(answers []KeyAnswer) error {
+	want := j.Serials.Enc
+	if j.Escrow != nil {
+		want = j.Escrow
+	}
 	for _, a := range answers {
-		if !bytes.Equal(trim(a.Serial), trim(j.Serials.Enc)) {
+		if !bytes.Equal(trim(a.Serial), trim(want)) {
 			continue
 		}
 		if a.Refused != "" {
@@ -320,7 +358,7 @@ func trim(serial []byte) []byte { return bytes.TrimLeft(serial, "\x00") }
 // draft makes and lints both certificates of a job.
 func (is *Issuer) draft(j *job) error {
 	var err error
-	if j.TBS.Sign, err = is.prepare(j, profile.Sign, nil); err == nil && j.profile.Dual {
+	if j.TBS.Sign, err = is.prepare(j, profile.Sign, nil); err == nil && j.pair() {
 		j.TBS.Enc, err = is.prepare(j, profile.Enc, nil)
 	}
 	return err
@@ -444,6 +482,10 @@ func (is *Issuer) publish(j *job, now time.Time) []Publication {
 			Shard: shard, Digest: alg.Digest(der), Public: j.profile.Publish == profile.PublishFull,
 		}.Bytes()
 		return Publication{record.Entry{Kind: record.KindCertificate, At: now, Body: body}.Bytes(), der}
+	}
+	if j.Escrow != nil { // what was recovered is told by its digest
+		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Escrow, j.Sealed)}
+		return []Publication{one(j.DER.Sign, j.Serials.Sign, j.Escrow, profile.Sign, j.Shards[0]), {Leaf: escrow.Bytes()}}
 	}
 	list := []Publication{one(j.DER.Sign, j.Serials.Sign, j.Serials.Enc, profile.Sign, j.Shards[0])}
 	if j.DER.Enc != nil {

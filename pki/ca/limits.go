@@ -17,4 +17,10 @@ const (
 	// may grow before it is signed anew although nothing changed.
 	crlLife  = 7 * 24 * time.Hour
 	crlFresh = 24 * time.Hour
+
+	// fullPatient is the size from which a full list is not signed anew at each
+	// change but at most every fullFresh: a list of a million entries has 40 MB.
+	// Shards and the delta list show a change at once whatever the size.
+	fullPatient = 4 << 20
+	fullFresh   = 10 * time.Minute
 )

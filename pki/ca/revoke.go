@@ -30,6 +30,7 @@ type Issued struct {
 	Reason    int
 	RevokedAt time.Time
 	Invalid   time.Time
+	NotAfter  time.Time
 }
 
 // StatusStore keeps what became of certificates, and the revocation lists.
@@ -37,10 +38,11 @@ type StatusStore interface {
 	// Certificate finds one by serial; NoCert if there is none.
 	Certificate(ctx context.Context, serial []byte) (Issued, error)
 	// Revoke changes the status of certificates together with the ledger entries,
-	// the audit lines and the message that retires keys. A request done before
-	// changes nothing.
+	// the audit lines and the message that retires keys. What is revoked for good
+	// is refused (Revoked), and so is to hold what is held or to release what is
+	// not (Held, NotHeld); then nothing changes.
 	Revoke(ctx context.Context, request string, changes []Issued, entries []Publication, lines []audit.Entry, ask *Ask, at time.Time) error
-	// Revocation returns the serials a request revoked, if it is done.
+	// Revocation returns the serials whose status a request changed, if it is done.
 	Revocation(ctx context.Context, request string) (enroll.Revoked, bool, error)
 	// Unsent returns messages that retire keys and were not yet answered.
 	Unsent(ctx context.Context, limit int) ([]Ask, error)
@@ -50,18 +52,29 @@ type StatusStore interface {
 	// Lists returns the newest list of every scope, signed or only intended.
 	Lists(ctx context.Context) (map[string]List, error)
 	// IntendList puts a list's draft on record under the next number and clears
-	// the mark of its shard. draft gets the number and the joined entries of the
-	// shard, all shards when it is negative.
+	// the mark of its shard. draft gets the number and the joined entries: of the
+	// shard, of all shards for Full, of what changed since the list's Since for
+	// Delta, with a removal for what is no longer revoked. Entries of certificates
+	// that had expired before the list before are left out.
 	IntendList(ctx context.Context, l List, shard int, draft func(number int64, entries []byte) []byte) (List, error)
 	// RecordList stores a signed list, its ledger entry and audit line.
 	RecordList(ctx context.Context, l List, entry Publication, line audit.Entry) error
-	// Dirty reports the shards whose status changed after their newest list; -1 is
-	// the full list.
+	// Dirty reports the shards whose status changed after their newest list, and
+	// Full and Delta if those are behind.
 	Dirty(ctx context.Context) ([]int, error)
 }
 
-// Revoke carries out a revocation two people signed: both certificates of a
-// pair, their ledger entries, and the message that retires the escrowed key.
+// hold is the reason of a certificate that may come back (RFC 5280 §5.3.1).
+const hold, superseded = 6, 4
+
+// orders are the cases about status: which evidence they need and where they lead.
+var orders = map[string]struct{ kind, asked string }{
+	"": {RevokeKind, "ra.revoke"}, enroll.Freeze: {FreezeKind, "ra.freeze"}, enroll.Unfreeze: {UnfreezeKind, "ra.unfreeze"},
+}
+
+// Revoke carries out a change of status two people signed: both certificates of
+// a pair, their ledger entries, and, when they end, the message that retires
+// the escrowed key.
 func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked, error) {
 	var ask enroll.Revocation
 	if err := enroll.Decode(r.Content, &ask); err != nil || ask.ID != r.ID {
@@ -79,31 +92,76 @@ func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked,
 	case ok:
 		return done, nil
 	}
-	reason, ok := crl.Reasons[ask.Reason]
-	if !ok || reason == 6 {
-		return enroll.Revoked{}, BadReason.At("reason", BadReason.Clause).Because("%q", ask.Reason)
+	order, ok := orders[ask.Do]
+	if !ok {
+		return enroll.Revoked{}, BadContent.At("do", BadContent.Clause).Because("%.40q", ask.Do)
 	}
-	if err := is.twoPeople(ctx, RevokeKind, r, "ra.revoke", "ra.approve"); err != nil {
+	to := change{revoked: ask.Do != enroll.Unfreeze, reason: hold, invalid: ask.Invalid}
+	if ask.Do == "" {
+		if to.reason, ok = crl.Reasons[ask.Reason]; !ok || to.reason == hold {
+			return enroll.Revoked{}, BadReason.At("reason", BadReason.Clause).Because("%q", ask.Reason)
+		}
+	}
+	if err := is.twoPeople(ctx, order.kind, r, order.asked, "ra.approve"); err != nil {
 		return enroll.Revoked{}, err
 	}
-	return is.revoke(ctx, r.ID, serial, reason, ask.Invalid)
+	return is.change(ctx, r.ID, serial, to)
+}
+
+// change is where a certificate's status is to go.
+type change struct {
+	revoked bool
+	reason  int
+	invalid int64 // Unix seconds; 0 if not given
+	alone   bool  // this certificate only, not its pair
+}
+
+// lawful says why a certificate may not go there from where it is, or nothing:
+// what is revoked for good stays so, and only what is on hold is released.
+func (to change) lawful(c Issued) error {
+	held := c.Revoked && c.Reason == hold
+	switch {
+	case c.Revoked && !held:
+		return Revoked.At("serial", Revoked.Clause)
+	case held && to.revoked && to.reason == hold:
+		return Held.At("serial", Held.Clause)
+	case !held && !to.revoked:
+		return NotHeld.At("serial", NotHeld.Clause)
+	}
+	return nil
 }
 
 func (is *Issuer) revoke(ctx context.Context, request string, serial []byte, reason int, invalid int64) (enroll.Revoked, error) {
+	return is.change(ctx, request, serial, change{revoked: true, reason: reason, invalid: invalid})
+}
+
+// pair returns the certificates a change is about: the one named, which must be
+// able to make it, and its other half if that can too.
+func (is *Issuer) pair(ctx context.Context, serial []byte, to change) ([]Issued, error) {
 	first, err := is.Store.Certificate(ctx, serial)
 	if err != nil {
-		return enroll.Revoked{}, err
+		return nil, err
 	}
-	if first.Revoked {
-		return enroll.Revoked{}, Revoked.At("serial", Revoked.Clause)
+	if err := to.lawful(first); err != nil {
+		return nil, err
 	}
 	list := []Issued{first}
-	if len(first.Pair) > 0 {
+	if len(first.Pair) > 0 && !to.alone {
 		other, err := is.Store.Certificate(ctx, first.Pair)
 		if err != nil {
-			return enroll.Revoked{}, err
+			return nil, err
 		}
-		list = append(list, other)
+		if to.lawful(other) == nil {
+			list = append(list, other)
+		}
+	}
+	return list, nil
+}
+
+func (is *Issuer) change(ctx context.Context, request string, serial []byte, to change) (enroll.Revoked, error) {
+	list, err := is.pair(ctx, serial, to)
+	if err != nil {
+		return enroll.Revoked{}, err
 	}
 	now := is.Now().UTC().Truncate(time.Second)
 	done := enroll.Revoked{At: now}
@@ -113,27 +171,25 @@ func (is *Issuer) revoke(ctx context.Context, request string, serial []byte, rea
 	issuer := alg.Digest(is.Cert.Raw)
 	for i := range list {
 		c := &list[i]
-		c.Revoked, c.Reason, c.RevokedAt = true, reason, now
-		if invalid > 0 {
-			c.Invalid = time.Unix(invalid, 0).UTC()
+		c.Revoked, c.Reason, c.RevokedAt, c.Invalid = to.revoked, to.reason, now, time.Time{}
+		if !to.revoked {
+			c.Reason = 0
 		}
-		body := record.Status{Issuer: issuer, Serial: c.Serial, Revoked: true, Reason: reason, At: now, Invalid: c.Invalid}.Bytes()
+		if to.invalid > 0 {
+			c.Invalid = time.Unix(to.invalid, 0).UTC()
+		}
+		body := record.Status{Issuer: issuer, Serial: c.Serial, Revoked: c.Revoked, Reason: c.Reason, At: now, Invalid: c.Invalid}.Bytes()
 		entries = append(entries, Publication{Leaf: record.Entry{Kind: record.KindStatus, At: is.Now(), Body: body}.Bytes()})
 		hexSerial := cert.SerialHex(c.Serial)
-		lines = append(lines, audit.Entry{Start: is.Now(), End: is.Now(), Who: "system:ca", Role: "machine", Item: "ca.revoke", Object: request, Serial: hexSerial, Result: audit.Done})
+		lines = append(lines, audit.Entry{Start: is.Now(), End: is.Now(), Who: "system:ca", Role: "machine", Item: to.item(), Object: request, Serial: hexSerial, Result: audit.Done})
 		done.Serials = append(done.Serials, hexSerial)
-		if c.Use == "enc" {
+		if c.Use == "enc" && to.revoked && to.reason != hold {
 			keys = append(keys, c.Serial)
 		}
 	}
-	var ask *Ask
-	if len(keys) > 0 {
-		task := newTask()
-		message, err := is.Keys.Retire(task, keys, is.Now())
-		if err != nil {
-			return enroll.Revoked{}, fmt.Errorf("asking to retire keys: %w", err)
-		}
-		ask = &Ask{task, message}
+	ask, err := is.retirement(keys)
+	if err != nil {
+		return enroll.Revoked{}, err
 	}
 	if err := is.Store.Revoke(ctx, request, list, entries, lines, ask, is.Now()); err != nil {
 		return enroll.Revoked{}, err
@@ -142,6 +198,29 @@ func (is *Issuer) revoke(ctx context.Context, request string, serial []byte, rea
 		is.Wake()
 	}
 	return done, nil
+}
+
+func (to change) item() string {
+	switch {
+	case !to.revoked:
+		return "ca.unfreeze"
+	case to.reason == hold:
+		return "ca.freeze"
+	}
+	return "ca.revoke"
+}
+
+// retirement writes the message that retires keys; none needs none.
+func (is *Issuer) retirement(keys [][]byte) (*Ask, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	task := newTask()
+	message, err := is.Keys.Retire(task, keys, is.Now())
+	if err != nil {
+		return nil, fmt.Errorf("asking to retire keys: %w", err)
+	}
+	return &Ask{task, message}, nil
 }
 
 // twoPeople checks that a request carries the signatures of two people of the

@@ -169,6 +169,9 @@ func (p *place) published(t *testing.T, revoked []string) {
 		if l.Number != int64(i+1) || got.Number.Int64() != l.Number || i > 0 && l.ThisUpdate.Before(history[i-1].ThisUpdate) {
 			t.Errorf("list %d of %s went backwards", l.Number, l.Scope)
 		}
+		if full := fulls(history[:i]); (got.Base != nil) != (l.Scope == "delta") || got.Base != nil && got.Base.Int64() != full {
+			t.Errorf("list %d of %s goes on from %v, the full list before it is %d", l.Number, l.Scope, got.Base, full)
+		}
 		shards[l.Scope] = nil
 		for _, e := range got.Entries {
 			shards[l.Scope] = append(shards[l.Scope], cert.SerialHex(e.Serial))
@@ -176,13 +179,23 @@ func (p *place) published(t *testing.T, revoked []string) {
 	}
 	var spread []string
 	for scope, list := range shards {
-		if scope != "full" {
+		if scope != "full" && scope != "delta" {
 			spread = append(spread, list...)
 		}
 	}
-	if len(shards) != ca.Shards+1 || !slices.Equal(slices.Sorted(slices.Values(spread)), revoked) || !slices.Equal(slices.Sorted(slices.Values(shards["full"])), revoked) {
+	if len(shards) != ca.Shards+2 || !slices.Equal(slices.Sorted(slices.Values(spread)), revoked) || !slices.Equal(slices.Sorted(slices.Values(shards["full"])), revoked) {
 		t.Errorf("%d scopes; shards list %v, the full list %v, want %v", len(shards), spread, shards["full"], revoked)
 	}
+}
+
+// fulls is the number of the newest full list.
+func fulls(history []ca.List) (number int64) {
+	for _, l := range history {
+		if l.Scope == "full" {
+			number = l.Number
+		}
+	}
+	return number
 }
 
 // Wherever the store fails, publishing again finishes the lists that were
@@ -235,7 +248,7 @@ func TestListsAreRenewedEveryDay(t *testing.T) {
 		if err := pub.Publish(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(p.memory.History()); n != (day+1)*(ca.Shards+1) {
+		if n := len(p.memory.History()); n != (day+1)*(ca.Shards+2) {
 			t.Errorf("day %d: %d lists", day, n)
 		}
 	}

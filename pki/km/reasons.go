@@ -20,6 +20,13 @@ var (
 	Policy       = &refusal.Reason{Kind: refusal.Invalid, Code: "km.policy", Text: "请求不符合密钥管理策略", Clause: "GM/T 0034 §6.3.4", Fix: "请核对证书有效期"}
 )
 
+// Why a judicial recovery is refused.
+var (
+	BadWarrant = &refusal.Reason{Kind: refusal.Invalid, Code: "km.warrant", Text: "司法取证的手续不完整", Clause: judicialClause, Fix: "请按法律文书核对后重新提出"}
+	NoRecord   = &refusal.Reason{Kind: refusal.NotFound, Code: "km.no_record", Text: "在用库和历史库中没有该证书的密钥", Clause: judicialClause, Fix: "请核对加密证书序列号"}
+	BadShare   = &refusal.Reason{Kind: refusal.Forbidden, Code: "km.share", Text: "份额不能用于放行", Clause: "GM/T 0034 §10.3", Fix: "请由份额保管人用本人的私钥重新放行"}
+)
+
 // numbers are the errNo of GM/T 0014 answers: the standard leaves the values
 // open, these are ours and stay. 10 to 12 are kept for key centres that answer
 // so; this one generates when the pool is empty, and when a device or a

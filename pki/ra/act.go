@@ -2,10 +2,8 @@ package ra
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/hufu-pki/hufu/access"
@@ -13,9 +11,6 @@ import (
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/format/alg"
-	"github.com/hufu-pki/hufu/format/cert"
-	"github.com/hufu-pki/hufu/format/crl"
-	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // Order is what a person asks the desk to do.
@@ -23,10 +18,14 @@ type Order struct {
 	Act     string   `json:"act"`               // "ra.submit", "ra.approve", …
 	IDs     []string `json:"ids,omitempty"`     // of cases
 	Note    string   `json:"note,omitempty"`    // reason or opinion
-	ID      string   `json:"id,omitempty"`      // of the case a revocation opens; given by Plan
-	Serial  string   `json:"serial,omitempty"`  // to revoke
+	ID      string   `json:"id,omitempty"`      // of the case an order about status opens; given by Plan
+	Serial  string   `json:"serial,omitempty"`  // of a certificate whose status is to change
 	Reason  string   `json:"reason,omitempty"`  // of the revocation
 	Invalid int64    `json:"invalid,omitempty"` // invalidity date, Unix seconds
+
+	Ground   string   `json:"ground,omitempty"`   // of a revocation, in law: a code of Grounds
+	Asker    string   `json:"asker,omitempty"`    // who asked, a key of Askers; the holder when absent
+	Evidence []string `json:"evidence,omitempty"` // SM3 of files, hex
 }
 
 // Plan is an order made definite: the cases as they stand, and the words and
@@ -42,7 +41,7 @@ type Plan struct {
 
 // planned are the acts a person can order.
 var planned = map[string]casework.Action{
-	"ra.submit": Submit, "ra.approve": Approve, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke, "ra.withdraw": Withdraw, "ra.discard": Discard,
+	"ra.submit": Submit, "ra.approve": Approve, "ra.authorise": Authorise, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke, "ra.freeze": Freeze, "ra.unfreeze": Unfreeze, "ra.withdraw": Withdraw, "ra.discard": Discard,
 }
 
 // Own reports whether only who drafted a case may order an act on it.
@@ -59,8 +58,8 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 		return Plan{}, BadForm.At("note", BadForm.Clause).Because("意见超过 %d 字", NoteMax)
 	}
 	p := Plan{Order: o, Do: do, Title: acts[do]}
-	if do == Revoke {
-		return r.planRevoke(ctx, p, who)
+	if _, ok := statusOf[do]; ok {
+		return r.planStatus(ctx, p, who)
 	}
 	if len(o.IDs) == 0 || len(o.IDs) > ActMax {
 		return Plan{}, TooMany.At("ids", TooMany.Clause).Because("%d 件", len(o.IDs))
@@ -84,19 +83,10 @@ func itemOf(rec Record) access.Item {
 	return access.Item{Kind: rec.Kind, ID: rec.ID, Seq: len(rec.Events), Digest: alg.Digest(rec.Content)}
 }
 
-func objectOf(list []Record) string {
-	first := list[0]
-	name := fmt.Sprintf("%s %s（%s）", Kinds[first.Kind].Title, first.ID, first.Title)
-	if len(list) > 1 {
-		return fmt.Sprintf("%s 等 %d 件", name, len(list))
-	}
-	return name
-}
-
 // may decides what can be decided before there is a signature.
 func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error {
 	kind := Kinds[rec.Kind]
-	if do == Produce && rec.Kind == IssueKind.Name && slices.Contains([]casework.State{Drafted, Submitted, Approved}, rec.State) {
+	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Approved}, rec.State) {
 		if !who.Holds(access.RAProducer) {
 			return casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由制证员办理", acts[do])
 		}
@@ -106,7 +96,7 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		return NotYours.At("id", NotYours.Clause).Because("%s 由 %s 起草", rec.ID, rec.CreatedBy)
 	}
 	_, err := kind.Next(rec.Case, access.Preview(who), do, itemOf(rec), access.Proof{}, r.Now())
-	if err == nil && do == Approve && rec.Kind == IssueKind.Name {
+	if err == nil && do == Approve && Issues(rec.Kind) {
 		err = checked(rec)
 	}
 	return err
@@ -134,44 +124,6 @@ func checked(rec Record) error {
 		return NotChecked.At("check", NotChecked.Clause).Because("%s", why)
 	}
 	return nil
-}
-
-// planRevoke finds the certificate and writes the revocation to be signed.
-func (r *Registrar) planRevoke(ctx context.Context, p Plan, who access.Person) (Plan, error) {
-	o := &p.Order
-	if !who.Holds(access.RAClerk) {
-		return Plan{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由录入员办理", acts[Revoke])
-	}
-	if reason, ok := crl.Reasons[o.Reason]; !ok || reason == 6 {
-		return Plan{}, BadReason.At("reason", BadReason.Clause).Because("%q", o.Reason)
-	}
-	raw, err := hex.DecodeString(strings.ToLower(strings.TrimSpace(o.Serial)))
-	if err != nil || len(raw) == 0 || len(raw) > 20 {
-		return Plan{}, NotLive.At("serial", NotLive.Clause).Because("序列号应为十六进制")
-	}
-	o.Serial = cert.SerialHex(raw)
-	app, err := r.Store.BySerial(ctx, o.Serial)
-	if err != nil {
-		return Plan{}, err
-	}
-	if app.State != Issued && app.State != Delivered {
-		return Plan{}, NotLive.At("serial", NotLive.Clause).Because("案件 %s 当前为“%s”", app.ID, IssueKind.StateTitle(app.State))
-	}
-	now := r.Now().UTC()
-	if o.ID == "" {
-		o.ID = newID("R", now)
-	}
-	if len(o.ID) > 32 || !strings.HasPrefix(o.ID, "R") {
-		return Plan{}, BadForm.At("id", BadForm.Clause)
-	}
-	rec := Record{
-		Case:    casework.Case{ID: o.ID, Kind: RevokeKind.Name, State: Drafted},
-		Content: enroll.Revocation{ID: o.ID, Serial: o.Serial, Reason: o.Reason, Invalid: o.Invalid}.Bytes(),
-		Title:   app.Title, Profile: app.Profile, SignSerial: app.SignSerial, EncSerial: app.EncSerial, CreatedBy: who.ID, CreatedAt: now, UpdatedAt: now,
-	}
-	p.cases, p.Items = []Record{rec}, []access.Item{itemOf(rec)}
-	p.Object = fmt.Sprintf("%s %s（%s，证书 %s，原因 %s）", RevokeKind.Title, rec.ID, rec.Title, o.Serial, o.Reason)
-	return p, nil
 }
 
 // Statement is what the person is asked to sign.
@@ -204,7 +156,7 @@ func (r *Registrar) Do(ctx context.Context, p Plan, claim access.Claim, source s
 	if err := r.Store.Save(ctx, by, saves, lines); err != nil {
 		return nil, err
 	}
-	if p.Do == Approve && r.Wake != nil {
+	if (p.Do == Approve || p.Do == Authorise) && r.Wake != nil {
 		r.Wake()
 	}
 	done := make([]Record, len(saves))
@@ -217,9 +169,9 @@ func (r *Registrar) Do(ctx context.Context, p Plan, claim access.Claim, source s
 func save(rec Record, m casework.Move) Save {
 	rec.Case, rec.UpdatedAt = m.Case, m.Event.At
 	s := Save{Record: rec, Move: m}
-	if rec.Kind == IssueKind.Name {
+	if Issues(rec.Kind) {
 		s.Claim = m.Event.Did == Submit
-		s.Release = slices.Contains([]casework.State{Drafted, Rejected, Revoked, Discarded}, m.Event.To)
+		s.Release = slices.Contains([]casework.State{Drafted, Rejected, Revoked, Superseded, Discarded}, m.Event.To)
 	}
 	return s
 }

@@ -39,6 +39,8 @@ type Form struct {
 	SAN      []cert.AltName `json:"san,omitempty"`
 	Days     int            `json:"validity_days,omitempty"`
 	Notices  []string       `json:"notices,omitempty"`   // codes of Notices; all four when absent
+	For      string         `json:"for,omitempty"`       // a code of Purposes; a first certificate when absent
+	Replaces string         `json:"replaces,omitempty"`  // serial of a certificate it follows
 	Accord   string         `json:"agreement,omitempty"` // version agreed to; that in force when absent, "none" when not agreed
 }
 
@@ -118,6 +120,10 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if err := r.correctable(ctx, f.ID, by); err != nil {
 		return Record{}, err
 	}
+	f, old, err := r.followed(ctx, f)
+	if err != nil {
+		return Record{}, err
+	}
 	p, ok := r.Profiles[f.Profile]
 	if !ok || p.Internal {
 		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
@@ -147,13 +153,28 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		return Record{}, BadCSR.At("csr", fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
 	}
 	keyHash := alg.Digest(req.Point)
-	if holder, err := r.Store.KeyHolder(ctx, keyHash); err != nil || holder != "" && holder != f.ID {
+	goesOn := f.For == enroll.Extend // with the key of the certificate it follows
+	if holder, err := r.Store.KeyHolder(ctx, keyHash); err != nil || holder != "" && holder != f.ID && !(goesOn && holder == old.ID) {
 		if err != nil {
 			return Record{}, err
 		}
-		return Record{}, KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
+		return Record{}, r.inUse(ctx, holder)
 	}
-	return r.record(f, p, req, keyHash, by)
+	rec, err := r.record(f, p, req, keyHash, by)
+	rec.Follows, rec.KeepsKey = old.ID, goesOn
+	return rec, err
+}
+
+// inUse says who holds a key; one that was given away is free for nobody.
+func (r *Registrar) inUse(ctx context.Context, holder string) error {
+	rec, err := r.Store.Case(ctx, holder)
+	if err != nil {
+		return err
+	}
+	if rec.State == Revoked {
+		return KeyInUse.At("csr", KeyInUse.Clause).Because("该密钥已因失控撤销（案件 %s），不能再用", holder)
+	}
+	return KeyInUse.At("csr", KeyInUse.Clause).Because("见案件 %s", holder)
 }
 
 // correctable refuses an id that is no draft of that person: only the desk
@@ -166,7 +187,7 @@ func (r *Registrar) correctable(ctx context.Context, id string, by access.Person
 	if err != nil {
 		return err
 	}
-	if rec.Kind != IssueKind.Name || rec.State != Drafted || rec.CreatedBy != by.ID {
+	if !Issues(rec.Kind) || rec.State != Drafted || rec.CreatedBy != by.ID {
 		return NotYours.At("id", NotYours.Clause)
 	}
 	return nil
@@ -229,15 +250,22 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 		return bad("checked_by", fmt.Sprintf("查验人超过 %d 字", WordMax))
 	}
 	if f.CheckedAt != "" {
-		if _, err := time.Parse(time.RFC3339, f.CheckedAt); err != nil {
+		at, err := time.Parse(time.RFC3339, f.CheckedAt)
+		if err != nil {
 			return bad("checked_at", "应为 RFC 3339 时间")
 		}
+		if at.After(r.Now().Add(access.Window)) {
+			return bad("checked_at", "查验时间晚于现在")
+		}
+	}
+	if len(f.Evidence) == 0 && slices.Contains([]string{"entrusted", "remote-video", "official-data"}, f.Method) {
+		return bad("evidence", CheckMethods[f.Method]+"须附委托书、录像或比对结果等材料的 SM3 摘要")
 	}
 	if len(f.Evidence) > FilesMax {
 		return bad("evidence", fmt.Sprintf("材料超过 %d 份", FilesMax))
 	}
 	for _, e := range f.Evidence {
-		if len(e) != 64 || strings.Trim(strings.ToLower(e), "0123456789abcdef") != "" {
+		if !isDigest(e) {
 			return bad("evidence", "应为材料文件的 SM3 摘要（64 位十六进制）")
 		}
 	}
@@ -259,7 +287,7 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	app := enroll.Application{
 		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
 		Identity: enroll.Identity{Kind: f.Identity.Kind, Masked: identity.Mask(f.Identity.Number), Commitment: alg.Digest(salt, []byte(f.Identity.Number))},
-		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, Accord: f.Accord, CPS: r.CPS,
+		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Accord: f.Accord, CPS: r.CPS,
 	}
 	if app.Days == 0 {
 		app.Days = p.Days.Default
@@ -275,8 +303,12 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	case "none":
 		app.Accord = ""
 	}
+	kind := IssueKind.Name
+	if f.For == enroll.Recover {
+		kind = RecoverKind.Name
+	}
 	return Record{
-		Case:    casework.Case{ID: id, Kind: IssueKind.Name, State: Drafted},
+		Case:    casework.Case{ID: id, Kind: kind, State: Drafted},
 		Content: app.Bytes(), Title: f.Subject.CN, Profile: p.Name, KeyHash: keyHash,
 		Identity:  Sealed{wrapped, salt, r.Blind(f.Identity.Number)},
 		CreatedBy: by.ID, CreatedAt: now, UpdatedAt: now,

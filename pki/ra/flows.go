@@ -10,6 +10,7 @@ import (
 const (
 	Drafted   casework.State = "drafted"
 	Submitted casework.State = "submitted"
+	Reviewed  casework.State = "reviewed" // and not yet authorised
 	Approved  casework.State = "approved"
 	Issued    casework.State = "issued"
 	Delivered casework.State = "delivered"
@@ -17,6 +18,10 @@ const (
 	Revoked   casework.State = "revoked"
 	Done      casework.State = "done"
 	Discarded casework.State = "discarded"
+
+	IssuedHeld    casework.State = "issued-held"    // frozen before it was handed out
+	DeliveredHeld casework.State = "delivered-held" // frozen
+	Superseded    casework.State = "superseded"     // another certificate has taken its place
 )
 
 // Actions on cases.
@@ -24,63 +29,105 @@ const (
 	Submit  casework.Action = "submit"
 	Approve casework.Action = "approve"
 	Return  casework.Action = "return"
-	Reject  casework.Action = "reject"
-	Issue   casework.Action = "issue"
-	Refuse  casework.Action = "refuse"
-	Produce casework.Action = "produce"
-	Revoke  casework.Action = "revoke"
-	Carry   casework.Action = "carry"
-	End     casework.Action = "end"
+	// Authorise lets a recovery happen that was reviewed.
+	Authorise casework.Action = "authorise"
+	Reject    casework.Action = "reject"
+	Issue     casework.Action = "issue"
+	Refuse    casework.Action = "refuse"
+	Produce   casework.Action = "produce"
+	Revoke    casework.Action = "revoke"
+	Freeze    casework.Action = "freeze"
+	Carry     casework.Action = "carry"
+	End       casework.Action = "end"
 	// Withdraw takes a submission back before anybody reviewed it; Discard gives
 	// a draft up.
 	Withdraw casework.Action = "withdraw"
 	Discard  casework.Action = "discard"
+	Unfreeze casework.Action = "unfreeze"
+	Hold     casework.Action = "hold"
+	Release  casework.Action = "release"
+	Replace  casework.Action = "replace"
 )
 
 var states = map[casework.State]string{
-	Drafted: "草稿", Submitted: "待审核", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
+	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
+	IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
 }
 
 var acts = map[casework.Action]string{
-	Submit: "提交审核", Approve: "审核通过", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "签发被拒",
-	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行撤销", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
+	Submit: "提交审核", Approve: "审核通过", Authorise: "批准恢复", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "CA 未予办理",
+	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
+	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代",
 }
 
 // IssueKind takes an application from the counter to the subscriber's hand.
 // (证书申请, GM/T 0034 §12.1)
-var IssueKind = casework.Kind{
-	Name: "ra.issue", Title: "证书申请", Start: Drafted, States: states, Acts: acts,
-	Steps: []casework.Step{
+var IssueKind = issueKind("ra.issue", "证书申请", []casework.Step{
+	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
+})
+
+// RecoverKind takes a recovery of an encryption key from the counter to the
+// subscriber's hand: who reviews it does not alone let it happen. (加密密钥恢复, GM/T 0034 §12.4)
+var RecoverKind = issueKind("ra.recover", "加密密钥恢复", []casework.Step{
+	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Reviewed, NotBy: Submit},
+	{From: Reviewed, Do: Authorise, By: access.RAAdmin, To: Approved, NotBy: Approve},
+	{From: Reviewed, Do: Reject, By: access.RAAdmin, To: Rejected, NotBy: Approve},
+})
+
+func issueKind(name, title string, review []casework.Step) casework.Kind {
+	steps := []casework.Step{
 		{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
 		{From: Drafted, Do: Discard, By: access.RAClerk, To: Discarded},
 		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Drafted},
-		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
 		{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
 		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
+	}
+	steps = append(append(steps, review...), []casework.Step{
 		{From: Approved, Do: Issue, By: access.Machine, To: Issued},
 		{From: Approved, Do: Refuse, By: access.Machine, To: Drafted},
 		{From: Issued, Do: Produce, By: access.RAProducer, To: Delivered},
 		{From: Delivered, Do: Produce, By: access.RAProducer, To: Delivered},
-		{From: Issued, Do: End, By: access.Machine, To: Revoked},
-		{From: Delivered, Do: End, By: access.Machine, To: Revoked},
-	},
+		{From: Issued, Do: Hold, By: access.Machine, To: IssuedHeld},
+		{From: Delivered, Do: Hold, By: access.Machine, To: DeliveredHeld},
+		{From: IssuedHeld, Do: Release, By: access.Machine, To: Issued},
+		{From: DeliveredHeld, Do: Release, By: access.Machine, To: Delivered},
+	}...)
+	for _, from := range []casework.State{Issued, Delivered, IssuedHeld, DeliveredHeld} {
+		steps = append(steps, casework.Step{From: from, Do: End, By: access.Machine, To: Revoked}, casework.Step{From: from, Do: Replace, By: access.Machine, To: Superseded})
+	}
+	return casework.Kind{Name: name, Title: title, Start: Drafted, States: states, Acts: acts, Steps: steps}
 }
 
+// Issues reports whether cases of a kind end in a certificate.
+func Issues(kind string) bool { return kind == IssueKind.Name || kind == RecoverKind.Name }
+
 // RevokeKind takes a revocation from the desk to the lists. (证书撤销, GM/T 0034 §12.3)
-var RevokeKind = casework.Kind{
-	Name: "ra.revoke", Title: "证书撤销", Start: Drafted, States: states, Acts: acts,
-	Steps: []casework.Step{
-		{From: Drafted, Do: Revoke, By: access.RAClerk, To: Submitted},
-		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Revoke},
-		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Revoke},
-		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
-		{From: Approved, Do: Carry, By: access.Machine, To: Done},
-		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
-	},
+var RevokeKind = statusKind("ra.revoke", "证书撤销", Revoke)
+
+// FreezeKind puts certificates on hold. (证书冻结, GM/T 0034 §12.6)
+var FreezeKind = statusKind("ra.freeze", "证书冻结", Freeze)
+
+// UnfreezeKind releases them. (证书解冻, GM/T 0034 §12.7)
+var UnfreezeKind = statusKind("ra.unfreeze", "证书解冻", Unfreeze)
+
+func statusKind(name, title string, do casework.Action) casework.Kind {
+	return casework.Kind{
+		Name: name, Title: title, Start: Drafted, States: states, Acts: acts,
+		Steps: []casework.Step{
+			{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
+			{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
+			{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
+			{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
+			{From: Approved, Do: Carry, By: access.Machine, To: Done},
+			{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
+		},
+	}
 }
 
 // Kinds are the kinds of cases by name.
-var Kinds = map[string]casework.Kind{IssueKind.Name: IssueKind, RevokeKind.Name: RevokeKind}
+var Kinds = map[string]casework.Kind{
+	IssueKind.Name: IssueKind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind,
+}
 
 // Notice is something an applicant must be told.
 type Notice struct{ Code, Text string }
@@ -97,9 +144,10 @@ var Notices = []Notice{
 // Avers is what the law asks a person to have done before the act, as they
 // declare it by signing (Order No. 4 art. 21).
 var Avers = map[string]string{
-	"ra.submit":  "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
-	"ra.approve": "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
-	"ra.produce": "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",
+	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
+	"ra.approve":   "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
+	"ra.authorise": "本人已核对恢复理由和申请人身份，同意恢复所列加密密钥（GM/T 0034 §12.4）",
+	"ra.produce":   "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",
 }
 
 // CheckMethods are the ways an identity may be checked. (身份查验方式)

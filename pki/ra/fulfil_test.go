@@ -1,7 +1,9 @@
 package ra_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -131,17 +133,64 @@ func TestARevocationTheCARefusesIsClosedWithTheReason(t *testing.T) {
 	p.stands(rec.ID, ra.Issued)
 }
 
-// Two people ask to revoke the same certificate: it is revoked, and both cases
-// come to an end.
-func TestTwoRevocationsOfOneCertificateBothEnd(t *testing.T) {
+// While one case about a certificate's status is under way another is refused;
+// once it is withdrawn the way is free.
+func TestOneCaseAtATimeIsAboutACertificatesStatus(t *testing.T) {
 	p := newPlace(t)
 	rec := p.issued("张三")
-	first, second := p.revocation(rec), p.revocation(rec)
-	p.fulfil(2)
-	p.stands(first.ID, ra.Done)
+	first := p.must("clerk", ra.Order{Act: "ra.freeze", Serial: rec.SignSerial, Note: "去向不明"})
+	for _, act := range []string{"ra.revoke", "ra.freeze"} {
+		if _, err := p.Plan(t.Context(), ra.Order{Act: act, Serial: rec.EncSerial, Reason: "superseded"}, p.Who["clerk2"]); !errors.Is(err, ra.Pending) {
+			t.Errorf("%s beside another: %v", act, err)
+		}
+	}
+	p.must("clerk", ra.Order{Act: "ra.withdraw", IDs: []string{first.ID}})
+	second := p.revocation(rec)
+	p.fulfil(1)
 	p.stands(second.ID, ra.Done)
-	if got := dids(p.stands(rec.ID, ra.Revoked)); got != "submit clerk, approve reviewer, issue system:ra, end system:ra" {
-		t.Error(got)
+	p.stands(rec.ID, ra.Revoked)
+}
+
+// A frozen certificate comes back for whoever had it frozen, to where it was,
+// and may end instead.
+func TestAFrozenCertificateComesBackOrEnds(t *testing.T) {
+	p := newPlace(t)
+	rec := p.issued("张三")
+	move := func(act, asker string) ra.Record {
+		r := p.must("clerk", ra.Order{Act: act, Serial: rec.EncSerial, Asker: asker, Reason: map[string]string{"ra.revoke": "superseded"}[act]})
+		p.must("reviewer", ra.Order{Act: "ra.approve", IDs: []string{r.ID}})
+		p.fulfil(1)
+		return p.stands(r.ID, ra.Done)
+	}
+	if _, err := p.Plan(t.Context(), ra.Order{Act: "ra.unfreeze", Serial: rec.SignSerial}, p.Who["clerk"]); !errors.Is(err, ra.NotLive) {
+		t.Errorf("released what is not frozen: %v", err)
+	}
+	move("ra.freeze", "court")
+	p.stands(rec.ID, ra.IssuedHeld)
+	if _, err := p.Plan(t.Context(), ra.Order{Act: "ra.unfreeze", Serial: rec.SignSerial}, p.Who["clerk"]); !errors.Is(err, ra.NotAsker) {
+		t.Errorf("released for somebody else: %v", err)
+	}
+	move("ra.unfreeze", "court")
+	p.stands(rec.ID, ra.Issued)
+	p.must("producer", ra.Order{Act: "ra.produce", IDs: []string{rec.ID}})
+	move("ra.freeze", "")
+	p.stands(rec.ID, ra.DeliveredHeld)
+	move("ra.revoke", "")
+	p.stands(rec.ID, ra.Revoked)
+	if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != "" {
+		t.Errorf("its key is held by %q: %v", holder, err)
+	}
+}
+
+// Each ground of the law brings its reason and is kept in what is signed.
+func TestAGroundBringsItsReason(t *testing.T) {
+	p := newPlace(t)
+	for _, g := range ra.Grounds {
+		rec := p.issued("张" + g.Code)
+		plan, err := p.Plan(t.Context(), ra.Order{Act: "ra.revoke", Serial: rec.SignSerial, Ground: g.Code}, p.Who["clerk"])
+		if err != nil || plan.Order.Reason != g.Reason || !strings.Contains(plan.Object, rec.SignSerial) || !strings.Contains(plan.Object, g.Reason) {
+			t.Errorf("%s: %+v %v", g.Code, plan.Object, err)
+		}
 	}
 }
 
@@ -415,4 +464,80 @@ func TestARefusalThatCannotBeWrittenDownIsAFailure(t *testing.T) {
 	if !errors.Is(err, ratest.ErrCrash) || refusal.Of(err) != nil {
 		t.Error(err)
 	}
+}
+
+// A certificate that follows another takes over what is on record, replaces it,
+// and is asked for once at a time.
+func TestACertificateFollowsAnother(t *testing.T) {
+	p := newPlace(t)
+	rec := p.issued("张三")
+	p.must("producer", ra.Order{Act: "ra.produce", IDs: []string{rec.ID}})
+	draft := func(f ra.Form) (ra.Record, error) { return p.Draft(t.Context(), f, p.Who["clerk"], "") }
+	renewal := ra.Form{For: enroll.Renew, Replaces: strings.ToLower(rec.EncSerial), CSR: brought(t, "张三").CSR}
+	for name, c := range map[string]struct {
+		change func(*ra.Form)
+		want   *refusal.Reason
+		field  string
+	}{
+		"an unknown purpose": {func(f *ra.Form) { f.For = "steal" }, ra.BadField, "for"},
+		"no purpose":         {func(f *ra.Form) { f.For = "" }, ra.BadField, "for"},
+		"an unknown serial":  {func(f *ra.Form) { f.Replaces = "40FF" }, ra.NotLive, "serial"},
+		"another subject":    {func(f *ra.Form) { f.Subject = brought(t, "李四").Subject }, ra.BadField, "subject"},
+		"another profile":    {func(f *ra.Form) { f.Profile = "device-dual" }, ra.BadField, "profile"},
+		"the key it had":     {func(f *ra.Form) { f.CSR = csrOf(t, rec) }, ra.KeyInUse, "csr"},
+		"no request":         {func(f *ra.Form) { f.CSR = "" }, ra.BadCSR, "csr"},
+	} {
+		f := renewal
+		c.change(&f)
+		_, err := draft(f)
+		if no := refusal.Of(err); no == nil || no.Reason != c.want || no.Field != c.field && c.field != "serial" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	next, err := draft(renewal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Title != rec.Title || next.Follows != rec.ID || !bytes.Equal(next.Identity.Blind, rec.Identity.Blind) {
+		t.Errorf("taken over: %+v", next)
+	}
+	if _, err := draft(ra.Form{For: enroll.Extend, Replaces: rec.SignSerial}); !errors.Is(err, ra.Pending) {
+		t.Errorf("a second one beside it: %v", err)
+	}
+	p.must("clerk", ra.Order{Act: "ra.submit", IDs: []string{next.ID}})
+	p.must("reviewer", ra.Order{Act: "ra.approve", IDs: []string{next.ID}})
+	p.fulfil(1)
+	p.stands(next.ID, ra.Issued)
+	p.stands(rec.ID, ra.Superseded)
+}
+
+// An extension goes on with the key, and gives it back when it comes to nothing.
+func TestAnExtensionGoesOnWithTheKey(t *testing.T) {
+	p := newPlace(t)
+	rec := p.issued("张三")
+	next, err := p.Draft(t.Context(), ra.Form{For: enroll.Extend, Replaces: rec.SignSerial}, p.Who["clerk"], "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds := func(want string) {
+		t.Helper()
+		if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != want {
+			t.Errorf("held by %q, want %q: %v", holder, want, err)
+		}
+	}
+	p.must("clerk", ra.Order{Act: "ra.submit", IDs: []string{next.ID}})
+	holds(next.ID)
+	p.must("reviewer", ra.Order{Act: "ra.reject", IDs: []string{next.ID}})
+	holds(rec.ID)
+	p.stands(rec.ID, ra.Issued)
+}
+
+// csrOf is the request a case was opened with.
+func csrOf(t *testing.T, rec ra.Record) string {
+	t.Helper()
+	var a enroll.Application
+	if err := enroll.Decode(rec.Content, &a); err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: a.CSR}))
 }

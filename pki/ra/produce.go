@@ -75,7 +75,7 @@ func (r *Registrar) Delivery(ctx context.Context, id string, who access.Person) 
 	if !who.Holds(access.RAProducer) {
 		return rec, casework.NotYours.At("role", casework.NotYours.Clause).Because("下载包由制证员取得")
 	}
-	if rec.Kind != IssueKind.Name || rec.State != Delivered {
+	if !Issues(rec.Kind) || rec.State != Delivered {
 		return rec, NotIssued.At("id", NotIssued.Clause).Because("%s当前为“%s”", id, states[rec.State])
 	}
 	return rec, nil

@@ -25,6 +25,8 @@ type Record struct {
 	Title      string // subject's CN, for lists
 	Profile    string
 	KeyHash    []byte // SM3 of the signing key
+	Follows    string // case of the certificate it follows; empty for a first one
+	KeepsKey   bool   // the signing key goes on from there
 	Identity   Sealed
 	Batch      string
 	Row        int // of the sheet; 0 if none
@@ -50,7 +52,7 @@ type Save struct {
 	Record  Record
 	Move    casework.Move
 	Claim   bool // the key becomes live
-	Release bool // the key is free again
+	Release bool // the key is free again, or goes back to the case this one follows
 }
 
 // Query finds cases. Empty fields match all.
@@ -61,6 +63,7 @@ type Query struct {
 	Profile string
 	Text    string // part of the title, an id, a serial or a batch
 	Batch   string
+	Follows string
 	Blind   []byte // exact identity number
 	By      access.PersonID
 	From    time.Time // created at or after

@@ -35,6 +35,16 @@ func (device) Wrap(master string, secret, bound []byte) (hsm.Wrapped, error) {
 	return hsm.Wrapped{Version: 1, Master: master, Blob: blob}, nil
 }
 
+func (device) Unwrap(_ string, w hsm.Wrapped, bound []byte) ([]byte, error) {
+	blob := bytes.Clone(w.Blob)
+	slices.Reverse(blob)
+	secret, ok := bytes.CutSuffix(blob, bound)
+	if !ok {
+		return nil, errors.New("bound to something else")
+	}
+	return secret, nil
+}
+
 // authority is a CA that answers a request ID the same way each time, refuses
 // or passes over those it is told to, and fails once, at call at.
 type authority struct {
@@ -295,8 +305,8 @@ func TestACaseGoesFromTheCounterToTheSubscribersHand(t *testing.T) {
 	if got := strings.Join(items, " "); got != "ra.draft ra.submit ra.approve ra.issue ra.produce ra.revoke ra.approve ra.carry ra.end" {
 		t.Error(got)
 	}
-	if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != "" {
-		t.Errorf("a revoked certificate's key is held by %q", holder)
+	if holder, err := p.memory.KeyHolder(t.Context(), rec.KeyHash); err != nil || holder != rec.ID {
+		t.Errorf("a key that was given away is held by %q, and not for ever", holder)
 	}
 }
 
@@ -328,7 +338,7 @@ func TestOneSignatureMovesManyCasesOrNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plan.Object != fmt.Sprintf("证书申请 %s（张0） 等 7 件", ids[0]) {
+	if plan.Object != fmt.Sprintf("证书申请 %s（张0，模板 person-dual，主体 C=CN, O=某某局, CN=张0，365 天） 等 7 件", ids[0]) {
 		t.Error(plan.Object)
 	}
 	p.must("clerk", ra.Order{Act: "ra.submit", IDs: ids[3:4]})

@@ -15,6 +15,8 @@ var (
 	NotIssued   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_issued", Text: "证书尚未签发", Clause: "GM/T 0034 §12.1", Fix: "请在审核通过并签发后制证"}
 	NotLive     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_live", Text: "该证书不是本机构签发的有效证书", Clause: "GM/T 0034 §12.3", Fix: "请核对序列号；已撤销的证书无需再次撤销"}
 	BadReason   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
+	Pending     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}
+	NotAsker    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
 	NotYours    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}
 	TooMany     = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多或为零", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
 	NoEvidence  = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_evidence", Text: "材料文件没有收存在本系统", Clause: "GM/T 0034 §5.3.3", Fix: "另存的材料请到登记的存放处查阅"}

@@ -279,6 +279,45 @@ const [trail] = await Promise.all([auditor.waitForEvent('download'), press(audit
 await trail.saveAs(`${dir}/../audit.zip`);
 execFileSync(hufu, ['verify', `${dir}/../audit.zip`, '--key', `${people}/audit-ra.pem`]);
 
+// Frozen and released from the page; a renewal is drafted; then revoked.
+async function agreed(rev) {
+  await reviewer.goto(`${site}/cases/${rev}`);
+  await press(reviewer, '[data-act="ra.approve"]');
+  await openKey(reviewer, '#unlock', 'ra-reviewer');
+  await press(reviewer, '#unlock button.primary');
+  await sign(reviewer);
+  await until(rev, 'done');
+}
+for (const [word, act, state] of [['冻结', '签名并冻结证书', 'delivered-held'], ['解冻', '签名并解冻证书', 'delivered']]) {
+  await clerk.goto(`${site}/certificates/${done.sign_serial}`);
+  await press(clerk, `a.button:text-is("${word}")`);
+  await press(clerk, `button:has-text("${act}")`);
+  await openKey(clerk, '#unlock', 'ra-clerk');
+  await press(clerk, '#unlock button.primary');
+  await sign(clerk);
+  await clerk.waitForSelector('.steps .now:has-text("待审核")');
+  await agreed(last(clerk));
+  assert.equal((await until(id, state)).state, state);
+}
+for (const word of ['证书更新', '证书延期', '证书信息变更', '证书补办', '加密密钥恢复']) {
+  await clerk.goto(`${site}/certificates/${done.sign_serial}`);
+  await press(clerk, `a.button:has-text("${word}")`);
+  await clerk.waitForSelector(`header h1:has-text("${word}")`);
+  if (word === '证书更新') await shot(clerk, 'renew');
+}
+await clerk.goto(`${site}/apply?for=renew&serial=${done.sign_serial}`);
+await clerk.fill('#csr', csr('张三'));
+for (const t of await clerk.locator('label.tick input').all()) await t.check();
+await press(clerk, 'button:has-text("保存草稿")');
+await clerk.waitForSelector('dd:has-text("证书更新")');
+const renewal = last(clerk);
+assert.equal(as('ra-clerk', 'ra', 'show', renewal).application.replaces, done.sign_serial);
+await press(clerk, '[data-act="ra.discard"]');
+await openKey(clerk, '#unlock', 'ra-clerk');
+await press(clerk, '#unlock button.primary');
+await sign(clerk);
+await until(renewal, 'discarded');
+
 // Revocation from the page, agreed by another.
 await clerk.goto(`${site}/cases/${id}`);
 await press(clerk, 'a.button:has-text("撤销证书")');
@@ -286,9 +325,9 @@ await clerk.waitForSelector('.note:has-text("张三")');
 await shot(clerk, 'revoke');
 await press(clerk, 'a.button:has-text("取消")');
 await clerk.goto(`${site}/certificates/${done.sign_serial}`);
-await press(clerk, 'a.button:has-text("撤销")');
-await clerk.selectOption('[name=reason]', 'superseded');
-await press(clerk, 'button:has-text("签名并申请撤销")');
+await press(clerk, 'a.button:text-is("撤销")');
+await clerk.selectOption('[name=ground]', 'holder');
+await press(clerk, 'button:has-text("签名并撤销证书")');
 await openKey(clerk, '#unlock', 'ra-clerk');
 await press(clerk, '#unlock button.primary');
 await sign(clerk);

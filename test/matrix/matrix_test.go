@@ -38,16 +38,23 @@ import (
 var declared = map[string]map[string]string{
 	"ca": {
 		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
+		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
+		"gate.resume/propose": "ca.admin", "gate.resume/confirm": "ca.super", "gate.resume/reject": "ca.super", "gate.resume/withdraw": "ca.admin",
 	},
 	"ra": {
 		"read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor", "audit.list": "ra.audit-admin ra.auditor", "audit.export": "ra.audit-admin ra.auditor", "audit.mark": "ra.auditor",
 		"ra.draft": "ra.clerk", "ra.sheet": "ra.clerk", "ra.evidence": "ra.clerk", "ra.package": "ra.producer", "ra.read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor",
 		"ra.issue/submit": "ra.clerk", "ra.issue/discard": "ra.clerk", "ra.issue/withdraw": "ra.clerk", "ra.issue/approve": "ra.reviewer", "ra.issue/return": "ra.reviewer", "ra.issue/reject": "ra.reviewer", "ra.issue/produce": "ra.producer",
 		"ra.revoke/revoke": "ra.clerk", "ra.revoke/approve": "ra.reviewer", "ra.revoke/reject": "ra.reviewer", "ra.revoke/withdraw": "ra.clerk",
+		"ra.freeze/freeze": "ra.clerk", "ra.freeze/approve": "ra.reviewer", "ra.freeze/reject": "ra.reviewer", "ra.freeze/withdraw": "ra.clerk",
+		"ra.unfreeze/unfreeze": "ra.clerk", "ra.unfreeze/approve": "ra.reviewer", "ra.unfreeze/reject": "ra.reviewer", "ra.unfreeze/withdraw": "ra.clerk",
+		"ra.recover/submit": "ra.clerk", "ra.recover/discard": "ra.clerk", "ra.recover/withdraw": "ra.clerk", "ra.recover/return": "ra.reviewer", "ra.recover/reject": "ra.reviewer", "ra.recover/approve": "ra.reviewer",
+		"ra.recover/authorise": "ra.admin", "ra.recover/reject@reviewed": "ra.admin", "ra.recover/produce": "ra.producer",
 	},
 	"km": {
 		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
-		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic",
+		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "km.custody": "km.forensic",
+		"km.judicial/propose": "km.operator", "km.judicial/confirm": "km.forensic", "km.judicial/reject": "km.forensic", "km.judicial/withdraw": "km.operator", "km.judicial/release": "km.forensic",
 	},
 }
 
@@ -142,6 +149,7 @@ func open(t *testing.T) *world {
 		}
 	}
 	w.signIn("ca", "ca-operator2")
+	w.signIn("km", "km-forensic2")
 	return w
 }
 
@@ -205,7 +213,7 @@ func (w *world) call(who, method, path string, in, out any) string {
 }
 
 // authority are the refusals that say: not you.
-var authority = []string{"case.not_yours", "case.same_person", "proposal.not_yours", "ra.not_your_draft", "access.role", "access.signature"}
+var authority = []string{"case.not_yours", "case.same_person", "proposal.not_yours", "ra.not_your_draft", "access.role", "access.signature", "km.share"}
 
 func (w *world) must(who, method, path string, in, out any) {
 	w.t.Helper()
@@ -313,11 +321,9 @@ func (w *world) offered(s access.System) {
 		for _, m := range list {
 			got = append(got, m.Name)
 		}
-		for role, hands := range chain[s.Name] {
-			for _, v := range verbs {
-				if hands[0] == string(r) {
-					want = append(want, "people."+v+":"+role)
-				}
+		for act, by := range table()[s.Name] {
+			if m, ok := strings.CutSuffix(act, "/propose"); ok && by == string(r) {
+				want = append(want, m)
 			}
 		}
 		slices.Sort(got)
@@ -383,7 +389,7 @@ func (w *world) audited(s access.System) {
 // covered says under which acts of the table each operation of an interface is
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
-	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read",
+	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody",
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
@@ -451,16 +457,86 @@ func (w *world) tries() map[string]try {
 		w.changes(m, s)
 	}
 	id := w.sign("ca-admin", "/api/v1/proposals", propose("people.revoke:ca.operator", staff.Change{ID: "ca-operator2", Reason: "核对"}))
-	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id)
+	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
 	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
 	m["km km.pool"] = gets("pool")
 	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
-	w.cases(m, gets)
+	w.gates(m)
+	w.court(m, w.cases(m, gets))
+	m["km km.custody"] = gets("custody")
 	return m
 }
 
-func propose(matter string, c staff.Change) map[string]any {
-	return map[string]any{"act": proposal.Propose, "matter": matter, "content": c}
+func propose(matter string, content any) map[string]any {
+	return map[string]any{"act": proposal.Propose, "matter": matter, "content": content}
+}
+
+// gates are the changes to what the CA may issue.
+func (w *world) gates(m map[string]try) {
+	var others []string // policies that no case below is of
+	type profile = struct{ Name, Policy string }
+	var used []profile
+	w.must("ra-clerk", "GET", "/api/v1/profiles", nil, &used)
+	var list []struct {
+		Name   string
+		Fields []proposal.Field
+	}
+	w.must("ca-operator", "GET", "/api/v1/matters", nil, &list)
+	for _, o := range list {
+		if o.Name == "gate.open" {
+			for _, c := range o.Fields[0].Choices {
+				if !slices.ContainsFunc(used, func(p profile) bool { return p.Name == "person-dual" && p.Policy == c.Value }) {
+					others = append(others, c.Value)
+				}
+			}
+		}
+	}
+	open := map[string]string{"policy": others[0], "qualification": "样例", "from": "2026-01-01", "to": "2099-12-31", "cps": "CPS-1.0"}
+	halt, halted := map[string]string{"policy": others[0], "reason": "核对"}, map[string]string{"policy": others[1], "reason": "核对"}
+	w.matter(m, "ca", "gate.open", open, "ca-operator", "ca-operator2")
+	m["ca gate.suspend/propose"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", propose("gate.suspend", halt))
+	}
+	w.done("ca-admin", w.sign("ca-admin", "/api/v1/proposals", propose("gate.suspend", halted))) // what is not suspended is not resumed
+	w.matter(m, "ca", "gate.resume", halted, "ca-admin", "ca-super")
+}
+
+func (w *world) agree(matter string, content any, by, and string) string {
+	id := w.sign(by, "/api/v1/proposals", propose(matter, content))
+	w.sign(and, "/api/v1/proposals", map[string]any{"act": proposal.Confirm, "id": id})
+	return id
+}
+
+// matter tries every step of one that two people decide.
+func (w *world) matter(m map[string]try, system, name string, content any, by, and string) {
+	m[system+" "+name+"/propose"] = func(r access.Role) string { return w.order(holder(r), "/api/v1/proposals", propose(name, content)) }
+	id := w.sign(by, "/api/v1/proposals", propose(name, content))
+	for _, act := range []string{"confirm", "reject", "withdraw"} {
+		m[system+" "+name+"/"+act] = func(r access.Role) string {
+			who := holder(r)
+			if who == by && act != "withdraw" && by[:len(by)-1]+"r2" == and {
+				who = and // nobody agrees with themselves
+			}
+			return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": id})
+		}
+	}
+}
+
+// court is the judicial recovery of a key that the centre holds.
+func (w *world) court(m map[string]try, enc string) {
+	var pem []byte
+	w.must("ra-clerk", "GET", "/api/v1/certificates/"+enc, nil, &pem)
+	warrant := map[string]string{"case": "样例 1 号", "authority": "某某法院（样例）", "document": "通知书 1", "digest": strings.Repeat("ab", 32), "serial": enc, "ca": "",
+		"recipient": string(pem), "scope": "核对", "expires": "2099-12-31"}
+	w.matter(m, "km", "km.judicial", warrant, "km-operator", "km-forensic1")
+	id := w.agree("km.judicial", warrant, "km-operator", "km-forensic1")
+	m["km km.judicial/release"] = func(r access.Role) string {
+		who := holder(r)
+		if r == access.KMForensic {
+			who = "km-forensic2" // who agreed does not release
+		}
+		return w.order(who, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": id, "share": []byte{1}})
+	}
 }
 
 // changes are the proposals of a system, on people made and frozen for it.
@@ -512,7 +588,7 @@ func (w *world) done(who, id string) {
 
 // cases are the registration desk's acts, each on a case that stands where it
 // can be done.
-func (w *world) cases(m map[string]try, gets func(...string) try) {
+func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	t := w.t
 	form := func() map[string]any {
 		return map[string]any{"profile": "person-dual", "identity": map[string]string{"kind": "resident-id", "number": "11010519491231002X"}, "csr": request(t, "张三"),
@@ -523,27 +599,53 @@ func (w *world) cases(m map[string]try, gets func(...string) try) {
 		w.must("ra-clerk", "POST", "/api/v1/drafts", form(), &v)
 		return v.ID
 	}
-	act := func(who, act, id string) { w.sign(who, "/api/v1/acts", map[string]any{"act": act, "ids": []string{id}}) }
-	state := func(id, want string) (v struct {
+	act := func(who, act, id string) {
+		w.sign(who, "/api/v1/acts", map[string]any{"act": act, "ids": []string{id}})
+	}
+	type standing struct {
 		State string
 		Sign  string `json:"sign_serial"`
-	}) {
+		Enc   string `json:"enc_serial"`
+	}
+	state := func(id, want string) (v standing) {
 		w.until(id, func() bool {
 			w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &v)
 			return v.State == want
 		})
 		return v
 	}
-	drafted, submitted, issued, delivered := draft(), draft(), draft(), draft()
-	act("ra-clerk", "ra.submit", submitted)
-	for _, id := range []string{issued, delivered} {
+	issue := func(id string) standing {
 		act("ra-clerk", "ra.submit", id)
 		act("ra-reviewer", "ra.approve", id)
-		state(id, "issued")
+		return state(id, "issued")
 	}
-	act("ra-producer", "ra.produce", delivered)
-	serial := state(delivered, "delivered").Sign
-	revoking := w.sign("ra-clerk", "/api/v1/acts", map[string]any{"act": "ra.revoke", "serial": serial, "reason": "superseded"})
+	deliver := func() (string, standing) {
+		id := draft()
+		issue(id)
+		act("ra-producer", "ra.produce", id)
+		return id, state(id, "delivered")
+	}
+	drafted, submitted, issued := draft(), draft(), draft()
+	act("ra-clerk", "ra.submit", submitted)
+	issue(issued)
+	delivered, live := deliver()
+	serial, enc := live.Sign, live.Enc
+	status := func(do, serial string) map[string]any {
+		return map[string]any{"act": "ra." + do, "serial": serial, "reason": "superseded"}
+	}
+	_, frozen := deliver()
+	_, held := deliver()
+	for _, serial := range []string{frozen.Sign, held.Sign} {
+		id := w.sign("ra-clerk", "/api/v1/acts", status("freeze", serial))
+		act("ra-reviewer", "ra.approve", id)
+		state(id, "done")
+	}
+	pending := map[string]string{"revoke": w.sign("ra-clerk", "/api/v1/acts", status("revoke", serial)), "unfreeze": w.sign("ra-clerk", "/api/v1/acts", status("unfreeze", held.Sign))}
+	_, other := deliver()
+	pending["freeze"] = w.sign("ra-clerk", "/api/v1/acts", status("freeze", other.Sign))
+	_, free := deliver()
+	_, good := deliver()
+	subjects := map[string]string{"revoke": good.Sign, "freeze": free.Sign, "unfreeze": frozen.Sign}
 	sheet := []byte("profile,C,ST,L,O,OU,CN,identity_kind,identity_number,csr\nperson-dual,CN,,,,,张三,resident-id,11010519491231002X," + strings.ReplaceAll(request(t, ""), "\n", "") + "\n")
 	var kept struct{ Digest string }
 	w.must("ra-clerk", "POST", "/api/v1/evidence?name=a.txt", []byte("扫描件"), &kept)
@@ -566,10 +668,32 @@ func (w *world) cases(m map[string]try, gets func(...string) try) {
 	for do, id := range map[string]string{"submit": drafted, "discard": drafted, "withdraw": submitted, "approve": submitted, "return": submitted, "reject": submitted, "produce": issued} {
 		on("ra.issue", do, id)
 	}
-	for _, do := range []string{"approve", "reject", "withdraw"} {
-		on("ra.revoke", do, revoking)
+	for kind, id := range pending {
+		for _, do := range []string{"approve", "reject", "withdraw"} {
+			on("ra."+kind, do, id)
+		}
+		m["ra ra."+kind+"/"+kind] = func(r access.Role) string { return w.order(holder(r), "/api/v1/acts", status(kind, subjects[kind])) }
 	}
-	m["ra ra.revoke/revoke"] = func(r access.Role) string {
-		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.revoke", "serial": serial, "reason": "superseded"})
+	recovery := func() string {
+		_, v := deliver()
+		var c struct{ ID string }
+		w.must("ra-clerk", "POST", "/api/v1/drafts", map[string]string{"for": "recover", "replaces": v.Sign, "csr": request(t, "")}, &c)
+		return c.ID
 	}
+	first, second, third, fourth := recovery(), recovery(), recovery(), recovery()
+	for _, id := range []string{second, third, fourth} {
+		act("ra-clerk", "ra.submit", id)
+	}
+	for _, id := range []string{third, fourth} {
+		act("ra-reviewer", "ra.approve", id)
+	}
+	act("ra-admin", "ra.authorise", fourth)
+	state(fourth, "issued")
+	for do, id := range map[string]string{"submit": first, "discard": first, "withdraw": second, "approve": second, "return": second, "reject": second, "authorise": third, "produce": fourth} {
+		on("ra.recover", do, id)
+	}
+	m["ra ra.recover/reject@reviewed"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{third}})
+	}
+	return enc
 }

@@ -56,7 +56,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"up": up, "down": down, "change": change, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
+			"up": up, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
 		},
 	})
 }
@@ -272,4 +272,11 @@ func oneLine(pem string) string {
 		}
 	}
 	return b.String()
+}
+
+// serial puts a certificate's serial into a variable: serial NAME FILE.pem.
+func serial(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := exec.Command("openssl", "x509", "-in", ts.MkAbs(args[1]), "-noout", "-serial").Output()
+	ts.Check(err)
+	ts.Setenv(args[0], strings.TrimPrefix(strings.TrimSpace(string(out)), "serial="))
 }

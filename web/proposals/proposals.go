@@ -114,6 +114,7 @@ func (a *API) Mount(s *api.Site) {
 	a.acts(s)
 	a.lists(s)
 	a.register(s)
+	a.result(s)
 }
 
 func (a *API) acts(s *api.Site) {
@@ -213,6 +214,18 @@ func (a *API) lists(s *api.Site) {
 				return nil, err
 			}
 			return &api.Body[ChangeView]{Body: a.view(ctx, r, api.Person(ctx))}, nil
+		})
+}
+
+// result hands out what came of a proposal, as a file.
+func (a *API) result(s *api.Site) {
+	type idIn struct {
+		ID string `path:"id"`
+	}
+	api.Handle(s, api.Op{ID: "proposal-result", Method: http.MethodGet, Path: "/api/v1/proposals/{id}/result", Summary: "变更的结果（文件）"},
+		func(ctx context.Context, in *idIn) (*api.File, error) {
+			r, err := a.Desk.Get(ctx, in.ID)
+			return api.Attachment(r.ID+".json", "application/octet-stream", r.Result), err
 		})
 }
 

@@ -39,10 +39,21 @@ type Application struct {
 	Identity Identity       `json:"identity"`
 	Codes    []profile.Code `json:"codes,omitempty"` // only where the profile puts the number into the certificate
 	Check    IdentityCheck  `json:"check"`
-	Notices  []string       `json:"notices"`   // given at acceptance (Order No. 4 art. 21)
-	Accord   string         `json:"agreement"` // version of the service agreement accepted
-	CPS      string         `json:"cps"`       // version of the practice statement in force
+	Notices  []string       `json:"notices"`            // given at acceptance (Order No. 4 art. 21)
+	For      string         `json:"for,omitempty"`      // what a later certificate is for; empty for a first one
+	Replaces string         `json:"replaces,omitempty"` // serial of the signing certificate it follows
+	Accord   string         `json:"agreement"`          // version of the service agreement accepted
+	CPS      string         `json:"cps"`                // version of the practice statement in force
 }
+
+// What a certificate that follows another is for.
+const (
+	Renew   = "renew"   // 更新: new keys, same holder
+	Extend  = "extend"  // 延期: the signing key goes on
+	Amend   = "amend"   // 变更: other details
+	Reissue = "reissue" // 补办: the carrier is lost or broken
+	Recover = "recover" // 密钥恢复: the old encryption certificate stays (GM/T 0034 §12.4)
+)
 
 // NoticeCodes are the four things an applicant must be told at acceptance (Order
 // No. 4 art. 21), as cases record them.
@@ -72,12 +83,23 @@ type IdentityCheck struct {
 // Bytes is the canonical form that statements name by digest.
 func (a Application) Bytes() []byte { return encode(a) }
 
-// Revocation is what a revocation case asks for. (证书撤销)
+// What a case about the status of certificates asks for.
+const (
+	Freeze   = "freeze"   // 冻结: certificateHold until released
+	Unfreeze = "unfreeze" // 解冻
+)
+
+// Revocation is what a case about the status of certificates asks for: to end
+// them, or to put them on hold or release them. (证书撤销)
 type Revocation struct {
-	ID      string `json:"id"`
-	Serial  string `json:"serial"` // of either certificate of a pair
-	Reason  string `json:"reason"`
-	Invalid int64  `json:"invalid,omitempty"` // Unix seconds; 0 if not given
+	ID       string   `json:"id"`
+	Do       string   `json:"do,omitempty"` // empty for a revocation
+	Serial   string   `json:"serial"`       // of either certificate of a pair
+	Reason   string   `json:"reason"`
+	Invalid  int64    `json:"invalid,omitempty"`  // Unix seconds; 0 if not given
+	Ground   string   `json:"ground,omitempty"`   // in law, as the desk's table has it
+	Asker    string   `json:"asker,omitempty"`    // who asked the institution: the holder, an authority, a court
+	Evidence []string `json:"evidence,omitempty"` // SM3 of the files, hex
 }
 
 // Bytes is the canonical form that statements name by digest.

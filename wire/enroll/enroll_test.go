@@ -3,6 +3,7 @@ package enroll_test
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestAContentIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("%+v %v", a, err)
 	}
 	var r enroll.Revocation
-	if err := enroll.Decode(revocation.Bytes(), &r); err != nil || r != revocation {
+	if err := enroll.Decode(revocation.Bytes(), &r); err != nil || !reflect.DeepEqual(r, revocation) {
 		t.Errorf("%+v %v", r, err)
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/km"
 	"github.com/hufu-pki/hufu/pki/km/kmstore"
 	"github.com/hufu-pki/hufu/wire/enroll"
+	"github.com/hufu-pki/hufu/zone/cacore"
 )
 
 func withSchema(store, schema string) string {
@@ -113,6 +114,9 @@ func (b *bench) office(profileName string, bare bool) (*office, func() error, er
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := cacore.OpenGates(b.ctx, store, set, "CPS-1", b.Now()); err != nil {
+		return nil, nil, err
+	}
 	store.NoTrail = bare
 	people := &access.People{DB: db}
 	err = db.Write(b.ctx, func(tx *sqldb.Tx) (err error) {
@@ -132,7 +136,7 @@ func (b *bench) office(profileName string, bare bool) (*office, func() error, er
 		return nil, nil, err
 	}
 	o.is = &ca.Issuer{
-		Key: made[0].key, Cert: made[0].cert, Root: root.cert, Store: store, Keys: centre, Profiles: set, Public: "http://bench", Now: b.Now,
+		Key: made[0].key, Cert: made[0].cert, Root: root.cert, Store: store, Keys: centre, Profiles: set, Gates: store, Public: "http://bench", Now: b.Now,
 		Desk: access.Desk{Site: "注册系统", People: people, Now: b.Now},
 	}
 	return o, func() error { return errors.Join(db.Close(), stop()) }, nil

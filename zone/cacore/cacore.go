@@ -83,7 +83,7 @@ func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.S
 		return nil, nil, err
 	}
 	return &ca.Issuer{
-		Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Public: c.Public, Now: c.Now,
+		Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now,
 		Desk: access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now},
 	}, store, nil
 }

@@ -29,11 +29,18 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}, nil
 }
 
+// Matters are the changes the CA's people may propose, as tables: what they do
+// needs a running core.
+func Matters() []proposal.Matter {
+	return append((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters()...)
+}
+
 // manage starts the management interface: people, changes, audit, overview.
 func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.CA)}).Start()
+	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.CA), doors.matters()...)}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
@@ -91,6 +98,11 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 	} else {
 		list = append(list, api.Check{Name: "全量 CRL", Value: "尚未签发", State: "bad", Advice: "请检查核心区日志与密码设备"})
 	}
+	doors, err := gateChecks(ctx, store, now)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, doors...)
 	unsent, err := store.Unsent(ctx, 1000)
 	if err != nil {
 		return nil, err
@@ -109,6 +121,24 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 		if p.Ended.IsZero() && p.NotAfter.Sub(now) < soon {
 			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))
 		}
+	}
+	return list, nil
+}
+
+// gateChecks tells which policies may be issued under.
+func gateChecks(ctx context.Context, store *castore.Store, now time.Time) ([]api.Check, error) {
+	all, err := store.AllGates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []api.Check{}
+	for _, g := range all {
+		c := api.Expiry("签发条件 "+g.Policy, g.To, now, soon, "请办理资质延续并登记")
+		c.Value = "资质 " + g.Qualification + "，业务规则 " + g.CPS + "，" + c.Value
+		if g.Suspended {
+			c.State, c.Value, c.Advice = "warn", "已暂停："+g.Note, "恢复签发须由业务管理员提议、超级管理员批准"
+		}
+		list = append(list, c)
 	}
 	return list, nil
 }

@@ -199,6 +199,7 @@ func public(g *plant.Group, addr string, p *vahttp.Public) error {
 	srv := p.Server()
 	g.Go(func(ctx context.Context) {
 		<-ctx.Done()
+		_ = l.Close() // Shutdown knows the listener only once Serve has begun
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
 		_ = srv.ShutdownWithContext(stop) // idle connections are cut off after that

@@ -2,14 +2,18 @@ package desk
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 
+	"github.com/emmansun/gmsm/sm2"
+
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/web/proposals"
 )
@@ -39,6 +43,37 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 		act := map[string]casework.Action{"confirm": proposal.Confirm, "decline": proposal.Reject, "retract": proposal.Withdraw}[verb]
 		out, err = p.propose(ctx, proposal.Order{Act: act, ID: id, Note: a.Note})
 		return out, true, err
+	case "release":
+		id, err := a.one("变更编号")
+		if err != nil {
+			return nil, true, err
+		}
+		share, err := p.share(ctx)
+		if err != nil {
+			return nil, true, err
+		}
+		out, err = p.propose(ctx, proposal.Order{Act: proposal.Release, ID: id, Note: a.Note, Share: share})
+		return out, true, err
+	}
+	return p.read(ctx, verb, a)
+}
+
+// read looks changes, people and the overview up.
+func (p *Person) read(ctx context.Context, verb string, a Args) (out any, ok bool, err error) {
+	switch verb {
+	case "result":
+		id, err := a.one("变更编号")
+		if err != nil {
+			return nil, true, err
+		}
+		if a.Out == "" {
+			return nil, true, &Usage{"需要 --out 文件"}
+		}
+		var v proposals.ChangeView
+		if err := p.Call(ctx, http.MethodGet, "/api/v1/proposals/"+escape(id), nil, &v); err != nil {
+			return nil, true, err
+		}
+		return map[string]string{"out": a.Out}, true, os.WriteFile(a.Out, v.Result, 0o600)
 	case "matters":
 		var v []proposals.MatterLine
 		return &v, true, p.Call(ctx, http.MethodGet, "/api/v1/matters", nil, &v)
@@ -76,7 +111,7 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 }
 
 // ChangeVerbs names them for a usage line.
-const ChangeVerbs = "matters propose confirm decline retract changes change people cert overview audit"
+const ChangeVerbs = "matters propose confirm decline retract release result changes change people cert overview audit"
 
 func (p *Person) propose(ctx context.Context, o proposal.Order) (any, error) {
 	var st api.Prepared
@@ -129,4 +164,30 @@ func Print(v any) bool {
 		return false
 	}
 	return true
+}
+
+// share opens the person's own share with their key and seals it to the key
+// centre.
+func (p *Person) share(ctx context.Context) ([]byte, error) {
+	var own struct {
+		Sealed []byte `json:"sealed"`
+		Centre []byte `json:"centre"`
+	}
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/custody", nil, &own); err != nil {
+		return nil, err
+	}
+	key, ok := p.Key.(*sm2.PrivateKey)
+	if !ok {
+		return nil, &Usage{"私钥不在文件中，不能打开份额"}
+	}
+	plain, err := sm2.Decrypt(key, own.Sealed)
+	if err != nil {
+		return nil, fmt.Errorf("打开本人份额: %w", err)
+	}
+	defer clear(plain)
+	to, err := alg.PublicKey(own.Centre)
+	if err != nil {
+		return nil, err
+	}
+	return sm2.EncryptASN1(rand.Reader, to, plain)
 }

@@ -21,7 +21,7 @@ import (
 type Args struct {
 	Words                                    []string
 	Note, State, Query, Out, Reason, Invalid string
-	After, Kind                              string
+	After, Kind, Ground, Asker, CSR          string
 	Limit                                    int
 }
 
@@ -38,20 +38,22 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 	switch verb {
 	case "draft", "submit":
 		return p.submit(ctx, verb, a)
-	case "approve", "return", "reject", "withdraw", "discard":
+	case "approve", "authorise", "return", "reject", "withdraw", "discard":
 		if len(a.Words) == 0 {
 			return nil, &Usage{"需要案件编号"}
 		}
 		return p.act(ctx, ra.Order{Act: "ra." + verb, IDs: a.Words, Note: a.Note})
-	case "revoke":
+	case "revoke", "freeze", "unfreeze":
 		serial, err := a.one("证书序列号")
 		if err != nil {
 			return nil, err
 		}
-		if a.Reason == "" {
-			return nil, &Usage{"需要 --reason"}
+		if verb == "revoke" && a.Reason == "" && a.Ground == "" {
+			return nil, &Usage{"需要 --reason 或 --ground"}
 		}
-		return p.act(ctx, ra.Order{Act: "ra.revoke", Serial: serial, Reason: a.Reason, Note: a.Note})
+		return p.act(ctx, ra.Order{Act: "ra." + verb, Serial: serial, Reason: a.Reason, Ground: a.Ground, Asker: a.Asker, Note: a.Note})
+	case "renew", "extend", "amend", "reissue", "recover":
+		return p.follow(ctx, verb, a)
 	case "produce":
 		return p.produce(ctx, a)
 	case "show":
@@ -90,7 +92,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve return reject revoke produce evidence show list batch profiles %s", verb, ChangeVerbs)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence show list batch profiles %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.
@@ -161,6 +163,45 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 	}
 	if verb == "draft" {
 		return ID{line.ID}, nil
+	}
+	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
+}
+
+// follow submits an application for a certificate that follows another: its
+// serial, a new request where the key changes, and for an amendment the form
+// with what is different.
+func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error) {
+	var f ra.Form
+	switch {
+	case purpose == "amend" && len(a.Words) == 2:
+		data, err := os.ReadFile(a.Words[1])
+		if err != nil {
+			return nil, &Usage{err.Error()}
+		}
+		if f, err = ra.ParseForm(data); err != nil {
+			return nil, &Usage{err.Error()}
+		}
+	case len(a.Words) != 1 || purpose == "amend":
+		return nil, &Usage{"需要证书序列号；amend 另需 FILE.json"}
+	}
+	f.For, f.Replaces = purpose, a.Words[0]
+	if a.CSR != "" {
+		data, err := os.ReadFile(a.CSR)
+		if err != nil {
+			return nil, &Usage{err.Error()}
+		}
+		f.CSR = string(data)
+	}
+	if f.CSR == "" && purpose != "extend" {
+		return nil, &Usage{"需要 --csr 新的证书请求文件"}
+	}
+	data, err := json.Marshal(f)
+	if err != nil {
+		return nil, err
+	}
+	var line raapi.CaseLine
+	if err := p.Call(ctx, http.MethodPost, "/api/v1/drafts", data, &line); err != nil {
+		return nil, err
 	}
 	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
 }

@@ -2,7 +2,10 @@ package kmcore
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -19,6 +22,12 @@ import (
 	"github.com/hufu-pki/hufu/web/proposals"
 	"github.com/hufu-pki/hufu/zone/plant"
 )
+
+// Matters are the changes the centre's people may propose, as tables: what they
+// do needs a running core.
+func Matters() []proposal.Matter {
+	return append((&staff.Keeper{}).Matters(staff.KM), (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter())
+}
 
 // manage starts the management interface: people, changes, audit, overview.
 func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmstore.Store, files func(context.Context) ([]byte, error)) error {
@@ -37,6 +46,19 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 		return own.Issue(ctx, request, name, point)
 	}}
 	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.KM)}).Start()
+	custody, ok, err := store.Custody(g.Context())
+	if err != nil {
+		return err
+	}
+	identity, err := c.Device.Signer(KeyIdentity)
+	if err != nil {
+		return err
+	}
+	if opener, can := identity.(crypto.Decrypter); ok && can {
+		court := &km.Court{Vault: vault, Store: store, Custody: custody, Open: func(sealed []byte) ([]byte, error) { return opener.Decrypt(rand.Reader, sealed, nil) }}
+		changes.Matters = append(changes.Matters, court.Matter())
+		g.Go(func(ctx context.Context) { sweep(ctx, store) })
+	}
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.KM.Roles,
@@ -44,6 +66,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, vault, people) })
+	shares(site, changes, custody, vault.Cert)
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
 		func(ctx context.Context, _ *struct{}) (*status, error) {
@@ -51,6 +74,45 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 			return &status{s}, err
 		})
 	return g.Serve("密钥管理接口", c.Console, site.Mux)
+}
+
+// OwnShare is what a custodian needs to release: their share, sealed to their
+// key, and the centre's key to seal it to again.
+type OwnShare struct {
+	Sealed []byte `json:"sealed"`
+	Centre []byte `json:"centre"` // point
+	Seal   []byte `json:"seal"`   // point of the key that evidence packages are checked by
+}
+
+func shares(site *api.Site, changes *proposal.Desk, custody km.Custody, centre []byte) {
+	api.Handle(site, api.Op{ID: "custody", Method: http.MethodGet, Path: "/api/v1/custody", Summary: "本人保管的份额（密封）"},
+		func(ctx context.Context, _ *struct{}) (*api.Body[OwnShare], error) {
+			who := api.Person(ctx)
+			sealed := custody.Shares[string(who.ID)]
+			if sealed == nil {
+				err := km.BadShare.At("person", km.BadShare.Clause).Because("%s 不是份额保管人", who.ID)
+				return nil, changes.Turned(ctx, who, proposal.Order{Matter: "km.custody", Act: "read"}, api.Source(ctx), err)
+			}
+			c, err := cert.Parse(centre)
+			if err != nil {
+				return nil, err
+			}
+			return &api.Body[OwnShare]{Body: OwnShare{sealed, c.Point, custody.Seal}}, nil
+		})
+}
+
+// sweep forgets shares that were used or are no longer needed.
+func sweep(ctx context.Context, store *kmstore.Store) {
+	for {
+		if err := store.SweepShares(ctx); err != nil && ctx.Err() == nil {
+			slog.Error("forgetting released shares", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Minute):
+		}
+	}
 }
 
 // soon is how long before an end somebody should know.

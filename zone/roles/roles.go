@@ -15,6 +15,8 @@ import (
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/zone/cacore"
+	"github.com/hufu-pki/hufu/zone/kmcore"
 )
 
 // Row is one thing that can be done in a system, and who may do it.
@@ -30,7 +32,7 @@ type Row struct {
 // Systems are those with people of their own.
 var Systems = []access.System{access.CA, access.RA, access.KM}
 
-var chains = map[string][]staff.Grant{"ca": staff.CA, "ra": staff.RA, "km": staff.KM}
+var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": (&staff.Keeper{}).Matters(staff.RA), "km": kmcore.Matters()}
 
 // Matrix is every row of every system.
 func Matrix() []Row {
@@ -41,7 +43,8 @@ func Matrix() []Row {
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":
-			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计", s.Roles, "", "GM/T 0034 §6.3.4"})
+			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计", s.Roles, "", "GM/T 0034 §6.3.4"},
+				Row{s.Name, "km.custody", "取得本人保管的份额（密封）", []access.Role{access.KMForensic}, "", "GM/T 0034 §10.3"})
 		}
 		rows = append(rows, changes(s.Name)...)
 		rows = append(rows,
@@ -64,7 +67,11 @@ func desk() (rows []Row) {
 			if s.NotBy != "" {
 				r.NotBy = k.ActTitle(s.NotBy)
 			}
-			if s.By != access.Machine && !slices.ContainsFunc(rows, func(o Row) bool { return o.Act == r.Act }) {
+			same := slices.IndexFunc(rows, func(o Row) bool { return o.Act == r.Act })
+			if same >= 0 && !slices.Equal(rows[same].By, r.By) { // somebody else's at another state
+				r.Act, r.Title, same = r.Act+"@"+string(s.From), r.Title+"（"+k.StateTitle(s.From)+"）", -1
+			}
+			if s.By != access.Machine && same < 0 {
 				rows = append(rows, r)
 			}
 		}
@@ -74,7 +81,7 @@ func desk() (rows []Row) {
 
 // changes are the proposals of a system, step by step.
 func changes(system string) (rows []Row) {
-	for _, m := range (&staff.Keeper{}).Matters(chains[system]) {
+	for _, m := range matters[system] {
 		k := m.Kind()
 		for _, s := range k.Steps {
 			if s.By == access.Machine {
@@ -125,7 +132,7 @@ func CSV() (string, error) {
 // share a line, as people read it.
 func Markdown() string {
 	var b strings.Builder
-	b.WriteString("# 角色权限表\n\n由 `hufu roles --md` 从程序自身的规则表导出，测试逐格核对（`test/matrix`）。●：可办理；提：提议；批：批准或不批准；\n提议人可在批准前撤回自己的提议，任何人不得批准自己的提议；冻结由一人签名即执行。“回避”指办过该步骤的人不得办理此项。\n")
+	b.WriteString("# 角色权限表\n\n由 `hufu roles --md` 从程序自身的规则表导出，测试逐格核对（`test/matrix`）。●：可办理；提：提议；批：批准或不批准；\n提议人可在批准前撤回自己的提议，任何人不得批准自己的提议；冻结人员、暂停签发由一人签名即执行。“回避”指办过该步骤的人不得办理此项。\n")
 	for _, s := range Systems {
 		fmt.Fprintf(&b, "\n## %s\n\n| 操作 |", s.Title)
 		for _, r := range s.Roles {
@@ -143,10 +150,11 @@ func Markdown() string {
 
 func line(s access.System, row Row) string {
 	matter, act, _ := strings.Cut(row.Act, "/")
-	change := strings.HasPrefix(matter, "people.")
-	if change && casework.Action(act) != proposal.Propose {
+	change := isMatter(s.Name, matter)
+	if change && slices.Contains([]casework.Action{proposal.Confirm, proposal.Reject, proposal.Withdraw}, casework.Action(act)) {
 		return "" // on the line of the proposal
 	}
+	change = change && casework.Action(act) == proposal.Propose
 	title, mark, notBy, second := row.Title, "●", row.NotBy, access.Role("")
 	if change {
 		title, _, _ = strings.Cut(title, "：提议")
@@ -167,6 +175,10 @@ func line(s access.System, row Row) string {
 		text += " " + cell + " |"
 	}
 	return text + " " + notBy + " | " + row.Clause + " |\n"
+}
+
+func isMatter(system, name string) bool {
+	return slices.ContainsFunc(matters[system], func(m proposal.Matter) bool { return m.Name == name })
 }
 
 // confirms is who agrees to a matter; none where one signature is enough.

@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +31,8 @@ import (
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/hsm/soft"
 	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/km"
+	"github.com/hufu-pki/hufu/pki/km/kmstore"
 	"github.com/hufu-pki/hufu/zone/cacore"
 	"github.com/hufu-pki/hufu/zone/caservice"
 	"github.com/hufu-pki/hufu/zone/kmcore"
@@ -86,7 +90,13 @@ func (c Config) bootstrap(ctx context.Context) (World, error) {
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		return World{}, err
 	}
-	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), c.url(portPublic), "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）"}}
+	public := c.url(portPublic)
+	if c.PublicURL != "" {
+		public = strings.TrimSuffix(c.PublicURL, "/")
+	} else if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
+		return World{}, fmt.Errorf("%w: 监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
+	}
+	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）"}}
 	for _, step := range []func(context.Context) error{y.keys, y.authorities, y.institution, y.keyCentre, y.finish} {
 		if err := step(ctx); err != nil {
 			return World{}, fmt.Errorf("初始化: %w", err)
@@ -211,6 +221,9 @@ func (y *ceremony) institution(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := cacore.OpenGates(ctx, store, y.set, y.world.CPS, y.world.Created); err != nil {
+		return err
+	}
 	for _, c := range []*cert.Certificate{y.root, y.op} {
 		leaf, line := ca.Authority(c.Raw, y.Now())
 		if err := store.Authority(ctx, leaf, c.Raw, line); err != nil {
@@ -310,8 +323,36 @@ func (y *ceremony) keyCentre(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return y.custody(ctx, db)
 }
+
+// custody shares the release of keys to a court out to five custodians, any
+// three of whom can let it happen (GM/T 0034 §8.2.4.3, §10.3).
+func (y *ceremony) custody(ctx context.Context, db *sqldb.DB) error {
+	all, err := (&access.People{DB: db}).All(ctx)
+	if err != nil {
+		return err
+	}
+	custodians := slices.DeleteFunc(all, func(p access.Person) bool { return !p.Holds(access.KMForensic) })
+	c, err := km.NewCustody(threshold, custodians)
+	if err != nil {
+		return err
+	}
+	store, err := kmstore.Open(ctx, db)
+	if err != nil {
+		return err
+	}
+	now := y.Now()
+	line := audit.Entry{Start: now, End: now, Who: "system:ceremony", Role: "machine", Item: "km.custody", Object: fmt.Sprintf("%d/%d", threshold, len(custodians)), Result: audit.Done}
+	if err := store.SetCustody(ctx, c, line); err != nil {
+		return err
+	}
+	y.note("司法取证放行密钥分为 %d 份，任意 %d 份可放行；验证公钥 SM3 %x", len(custodians), threshold, alg.Digest(c.Seal))
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: alg.SPKI(c.Seal)})
+	return write(y.path("people", "km-seal.pem"), text, 0o644)
+}
+
+const threshold = 3
 
 // person makes somebody's key, has it certified and registers them.
 func (y *ceremony) person(ctx context.Context, id, title string, role access.Role, issue func(point []byte) ([]byte, error), dbs ...*sqldb.DB) error {

@@ -101,11 +101,14 @@ func Run(ctx context.Context, c Config) error {
 	}
 	defer release()
 	w, err := c.world(ctx)
+	if ctx.Err() != nil {
+		return nil // asked to end before it began; a ceremony half held is held anew
+	}
 	if err != nil {
 		return err
 	}
 	if w.PublicURL != c.url(portPublic) {
-		if c.PublicURL == "" {
+		if c.PublicURL != w.PublicURL {
 			return fmt.Errorf("%w: 证书中写入的公共地址是 %s，而现在要监听 %s；请用原来的 --addr 和 --base-port，或用 --public-url %s 确认外部仍可经原地址访问", ErrAddress, w.PublicURL, c.url(portPublic), w.PublicURL)
 		}
 		slog.Warn("certificates name another public URL", "url", w.PublicURL, "listening", c.url(portPublic))

@@ -33,6 +33,9 @@ func (c *Centre) Apply(task int64, asks []ca.KeyAsk, now time.Time) ([]byte, err
 	list := make([]kmmsg.Ask, len(asks))
 	for i, a := range asks {
 		list[i] = kmmsg.Ask{Kind: kmmsg.Apply, Serial: a.Serial, Point: a.Point, From: a.From, To: a.To, UserName: a.Name}
+		if a.Restore {
+			list[i] = kmmsg.Ask{Kind: kmmsg.Restore, Serial: a.Serial, Point: a.Point}
+		}
 	}
 	return kmmsg.Build(c.Cert, c.Key, kmmsg.Task(task), list, now)
 }
@@ -63,7 +66,7 @@ func (c *Centre) Send(ctx context.Context, message []byte) ([]ca.KeyAnswer, erro
 		switch {
 		case r.ErrNo != 0:
 			a.Refused = fmt.Sprintf("%d %s", r.ErrNo, r.Desc)
-		case r.Kind == kmmsg.Apply:
+		case r.Kind == kmmsg.Apply || r.Kind == kmmsg.Restore:
 			e, err := sealedkey.FromEnveloped(r.SessionKey, r.Content, r.Point)
 			if err != nil {
 				return nil, fmt.Errorf("answer of the key centre: %w", err)

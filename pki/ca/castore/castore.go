@@ -47,7 +47,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return &Store{DB: db}, db.Migrate(ctx, "ca", files)
 }
 
-const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, sign_tbs, enc_tbs, sealed`
+const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, follows, keeps_key, escrow, sign_tbs, enc_tbs, sealed`
 
 // Jobs returns the requests that are on record.
 func (s *Store) Jobs(ctx context.Context, ids []string) (map[string]ca.Job, error) {
@@ -67,7 +67,7 @@ func (s *Store) Jobs(ctx context.Context, ids []string) (map[string]ca.Job, erro
 	for rows.Next() {
 		var j ca.Job
 		var from, to int64
-		if err := rows.Scan(&j.ID, &j.State, &j.Content, &j.KeyHash, &j.Serials.Sign, &j.Serials.Enc, &from, &to, &j.Task, &j.TBS.Sign, &j.TBS.Enc, &j.Sealed); err != nil {
+		if err := rows.Scan(&j.ID, &j.State, &j.Content, &j.KeyHash, &j.Serials.Sign, &j.Serials.Enc, &from, &to, &j.Task, &j.Follows, &j.KeepsKey, &j.Escrow, &j.TBS.Sign, &j.TBS.Enc, &j.Sealed); err != nil {
 			return nil, err
 		}
 		j.From, j.To, j.Digest = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC(), alg.Digest(j.Content)
@@ -122,11 +122,16 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 			if j.State == ca.Intended {
 				intended = at.UnixMilli()
 			}
-			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
+			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.Follows, j.KeepsKey, nilIfEmpty(j.Escrow), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
 			keys[i] = []any{j.KeyHash, j.ID}
 			n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
 			if err != nil {
 				return err
+			}
+			if n == 0 && j.KeepsKey {
+				if n, err = tx.Exec(`UPDATE live_key SET job = $1 WHERE key_sm3 = $2 AND job = $3`, j.ID, j.KeyHash, j.Follows); err != nil {
+					return err
+				}
 			}
 			if n == 0 {
 				return taken(tx, j)
@@ -180,12 +185,23 @@ func (s *Store) Abandon(ctx context.Context, jobs []ca.Job, lines []audit.Entry)
 			if n != 1 {
 				return fmt.Errorf("request %s is not open", j.ID)
 			}
-			if _, err := tx.Exec(`DELETE FROM live_key WHERE job = $1`, j.ID); err != nil {
+			if err := free(tx, j); err != nil {
 				return err
 			}
 		}
 		return audit.Append(tx, lines...)
 	})
+}
+
+// free gives an abandoned request's key back: to the certificate it was to go
+// on from, or to nobody.
+func free(tx *sqldb.Tx, j ca.Job) (err error) {
+	if j.KeepsKey {
+		_, err = tx.Exec(`UPDATE live_key SET job = $1 WHERE job = $2`, j.Follows, j.ID)
+	} else {
+		_, err = tx.Exec(`DELETE FROM live_key WHERE job = $1`, j.ID)
+	}
+	return err
 }
 
 // Intend puts the drafts of opened requests on record.
@@ -218,6 +234,14 @@ func (s *Store) Record(ctx context.Context, jobs []ca.Job, entries []ca.Publicat
 		var rows [][]any
 		for _, j := range jobs {
 			app := profileOf(j.Content)
+			if j.Escrow != nil { // the encryption certificate that stays has another other half
+				if _, err := tx.Exec(`UPDATE certificate SET pair = $1 WHERE serial = $2`, j.Serials.Sign, j.Escrow); err != nil {
+					return err
+				}
+				rows = append(rows, []any{first, j.Serials.Sign, j.Escrow, j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0})
+				first += 2 // the digest of what was recovered follows
+				continue
+			}
 			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0})
 			first++
 			if j.DER.Enc != nil {

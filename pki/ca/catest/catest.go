@@ -30,6 +30,8 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"a revocation is done once":                           revokedOnce,
 		"the key centre is told until it answers":             told,
 		"a compromised key is never certified again":          compromised,
+		"what is on hold comes back or ends":                  held,
+		"expired entries leave after one list more":           expired,
 		"lists are numbered and clear their own mark":         lists,
 		"what is revoked after a list was drafted marks anew": anew,
 	} {
@@ -356,18 +358,18 @@ func lists(t *testing.T, s ca.Store) {
 	if err := Revoke(t, s, j, "R1", 4); err != nil {
 		t.Fatal(err)
 	}
-	dirty(t, s, -1, 3)
+	dirty(t, s, ca.Delta, ca.Full, 3)
 	want := append(entry(j.Serials.Sign), entry(j.Serials.Enc)...)
 	for i, c := range []struct {
 		shard   int
 		entries []byte
-	}{{3, want}, {4, nil}, {-1, want}} {
+	}{{3, want}, {4, nil}, {ca.Full, want}, {ca.Delta, want}} {
 		l, entries := intend(t, s, c.shard)
 		if string(l.TBS) != fmt.Sprint("draft ", i+1) || l.Number != int64(i+1) || !bytes.Equal(entries, c.entries) {
 			t.Fatalf("%+v, entries %x", l, entries)
 		}
 		if c.shard == 3 {
-			dirty(t, s, -1)
+			dirty(t, s, ca.Delta, ca.Full)
 			l.DER = []byte("signed")
 			if err := s.RecordList(t.Context(), l, ca.Publication{Leaf: []byte("l")}, Line("ca.crl")); err != nil {
 				t.Fatal(err)
@@ -376,13 +378,13 @@ func lists(t *testing.T, s ca.Store) {
 	}
 	dirty(t, s)
 	have, err := s.Lists(t.Context())
-	if err != nil || len(have) != 3 || string(have["shard3"].DER) != "signed" || have["shard4"].DER != nil || string(have["shard4"].TBS) != "draft 2" {
+	if err != nil || len(have) != 4 || string(have["shard3"].DER) != "signed" || have["shard4"].DER != nil || string(have["shard4"].TBS) != "draft 2" {
 		t.Errorf("%+v %v", have, err)
 	}
-	if l, _ := intend(t, s, 3); l.Number != 4 {
+	if l, _ := intend(t, s, 3); l.Number != 5 {
 		t.Errorf("the next number is %d", l.Number)
 	}
-	if have, err := s.Lists(t.Context()); err != nil || have["shard3"].Number != 4 || have["shard3"].DER != nil || !have["shard3"].NextUpdate.Equal(at.Add(time.Hour)) {
+	if have, err := s.Lists(t.Context()); err != nil || have["shard3"].Number != 5 || have["shard3"].DER != nil || !have["shard3"].NextUpdate.Equal(at.Add(time.Hour)) {
 		t.Errorf("the newest: %+v %v", have["shard3"], err)
 	}
 }
@@ -404,7 +406,7 @@ func anew(t *testing.T, s ca.Store) {
 	if err := s.RecordList(t.Context(), l, ca.Publication{Leaf: []byte("l")}, Line("ca.crl")); err != nil {
 		t.Fatal(err)
 	}
-	dirty(t, s, -1, 3)
+	dirty(t, s, ca.Delta, ca.Full, 3)
 	if _, entries := intend(t, s, 3); len(entries) != 4*len(entry(a.Serials.Sign)) {
 		t.Errorf("%d bytes of entries", len(entries))
 	}
@@ -436,5 +438,103 @@ func abandoned(t *testing.T, s ca.Store) {
 	}
 	if issued := Issue(t, s, 7); s.Abandon(ctx, []ca.Job{issued}, nil) == nil {
 		t.Error("an issued request was abandoned")
+	}
+}
+
+// move changes the status of one certificate.
+func move(t *testing.T, s ca.Store, request string, serial []byte, revoked bool, reason int, when time.Time) error {
+	t.Helper()
+	c, err := s.Certificate(t.Context(), serial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Revoked, c.Reason, c.RevokedAt, c.Invalid = revoked, reason, when, time.Time{}
+	return s.Revoke(t.Context(), request, []ca.Issued{c}, nil, nil, nil, when)
+}
+
+// since drafts a delta list of what changed since a time.
+func since(t *testing.T, s ca.Store, from time.Time) (entries []byte) {
+	t.Helper()
+	_, err := s.IntendList(t.Context(), ca.List{Scope: "delta", ThisUpdate: from, NextUpdate: from, Base: 1, Since: from}, ca.Delta, func(_ int64, e []byte) []byte {
+		entries = bytes.Clone(e)
+		return []byte("delta")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+func held(t *testing.T, s ca.Store) {
+	const hold = 6
+	j := Issue(t, s, 3)
+	serial := j.Serials.Sign
+	later := at.Add(time.Hour)
+	if err := move(t, s, "U0", serial, false, 0, at); !errors.Is(err, ca.NotHeld) {
+		t.Errorf("released what is not held: %v", err)
+	}
+	if err := move(t, s, "F1", serial, true, hold, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := move(t, s, "F2", serial, true, hold, at); !errors.Is(err, ca.Held) {
+		t.Errorf("held twice: %v", err)
+	}
+	on := crl.Entry{Serial: serial, At: at, Reason: hold}.Bytes()
+	if _, entries := intend(t, s, 3); !bytes.Equal(entries, on) {
+		t.Errorf("on hold: entries %x", entries)
+	}
+	if done, ok, err := s.Revocation(t.Context(), "F1"); err != nil || !ok || len(done.Serials) != 1 {
+		t.Errorf("what F1 did: %v %v %v", done, ok, err)
+	}
+	if err := s.Open(t.Context(), []ca.Job{{ID: "other", State: ca.Opened, Content: []byte("{}"), KeyHash: j.KeyHash, Serials: ca.Pair{Sign: []byte{0x40, 77}}, From: at, To: at}}, nil, at); !errors.Is(err, ca.KeyInUse) {
+		t.Errorf("the key of a held certificate is free: %v", err)
+	}
+	if err := move(t, s, "U1", serial, false, 0, later); err != nil {
+		t.Fatal(err)
+	}
+	if _, entries := intend(t, s, 3); len(entries) != 0 {
+		t.Errorf("released: entries %x", entries)
+	}
+	if got, want := since(t, s, later), (crl.Entry{Serial: serial, At: later, Reason: crl.RemoveFromCRL}).Bytes(); !bytes.Equal(got, want) {
+		t.Errorf("delta after the release: %x, want %x", got, want)
+	}
+	if got := since(t, s, later.Add(time.Second)); len(got) != 0 {
+		t.Errorf("delta with nothing new: %x", got)
+	}
+	if err := move(t, s, "F3", serial, true, hold, later); err != nil {
+		t.Fatal(err)
+	}
+	if err := move(t, s, "R1", serial, true, 4, later); err != nil {
+		t.Errorf("from hold to the end: %v", err)
+	}
+	for _, to := range []bool{true, false} {
+		if err := move(t, s, "X", serial, to, hold, later); !errors.Is(err, ca.Revoked) {
+			t.Errorf("out of revocation, to %v: %v", to, err)
+		}
+	}
+	if got, want := since(t, s, later), (crl.Entry{Serial: serial, At: later, Reason: 4}).Bytes(); !bytes.Equal(got, want) {
+		t.Errorf("delta after the end: %x, want %x", got, want)
+	}
+}
+
+func expired(t *testing.T, s ca.Store) {
+	j := Issue(t, s, 3)
+	c, err := s.Certificate(t.Context(), j.Serials.Sign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Revoked, c.Reason, c.RevokedAt, c.NotAfter = true, 4, at, at.Add(time.Minute)
+	if err := s.Revoke(t.Context(), "R1", []ca.Issued{c}, nil, nil, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, true, false} { // before its end, once after it, and no more
+		n := -1
+		l := ca.List{Scope: "full", ThisUpdate: at.Add(time.Duration(i) * time.Hour), NextUpdate: at.Add(24 * time.Hour)}
+		if _, err := s.IntendList(t.Context(), l, ca.Full, func(_ int64, e []byte) []byte { n = len(e); return []byte("x") }); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 != want {
+			t.Errorf("list %d: %d bytes of entries", i, n)
+		}
 	}
 }

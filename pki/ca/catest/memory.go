@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +26,7 @@ type Memory struct {
 	asks    []ask
 	issued  map[string]ca.Issued // by serial
 	revoked map[string]revoked   // by serial
+	changes []changed
 	dirty   map[int]bool
 	lists   []ca.List // list number n is lists[n-1]
 	leaves  [][]byte
@@ -39,10 +39,16 @@ type ask struct {
 }
 
 type revoked struct {
+	shard    int
+	entry    []byte
+	notAfter time.Time
+}
+
+// changed is one change of status.
+type changed struct {
 	request string
-	at      time.Time
-	shard   int
-	entry   []byte
+	ca.Issued
+	at time.Time
 }
 
 var _ ca.Store = (*Memory)(nil)
@@ -109,7 +115,7 @@ func (m *Memory) Open(_ context.Context, list []ca.Job, a *ca.Ask, _ time.Time) 
 		if _, ok := jobs[j.ID]; ok {
 			return fmt.Errorf("request %s is on record already", j.ID)
 		}
-		if _, ok := keys[string(j.KeyHash)]; ok {
+		if holder, ok := keys[string(j.KeyHash)]; ok && !(j.KeepsKey && holder == j.Follows) {
 			return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
 		}
 		for _, other := range jobs {
@@ -172,7 +178,9 @@ func (m *Memory) Abandon(_ context.Context, list []ca.Job, lines []audit.Entry) 
 			return fmt.Errorf("request %s is not open", j.ID)
 		}
 		delete(jobs, j.ID)
-		delete(keys, string(have.KeyHash))
+		if delete(keys, string(have.KeyHash)); have.KeepsKey {
+			keys[string(have.KeyHash)] = have.Follows
+		}
 		have.ID = fmt.Sprintf("%s~%d", j.ID, j.Task)
 		jobs[have.ID] = have
 	}
@@ -201,6 +209,12 @@ func (m *Memory) Record(_ context.Context, list []ca.Job, entries []ca.Publicati
 			return err
 		}
 		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign}
+		if j.Escrow != nil {
+			one.Pair = j.Escrow
+			enc := m.issued[plain(j.Escrow)]
+			enc.Pair = one.Serial
+			m.issued[plain(j.Escrow)] = enc
+		}
 		m.issued[plain(one.Serial)] = one
 		if j.DER.Enc != nil {
 			one.Serial, one.Pair, one.Use, one.Shard, one.DER = j.Serials.Enc, j.Serials.Sign, "enc", j.Shards[1], j.DER.Enc
@@ -237,24 +251,35 @@ func (m *Memory) Certificate(_ context.Context, serial []byte) (ca.Issued, error
 	return c, nil
 }
 
-const keyCompromise = 1 // RFC 5280 §5.3.1
+const keyCompromise, hold = 1, 6 // RFC 5280 §5.3.1
 
-// Revoke changes the status of certificates, once.
-func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, entries []ca.Publication, lines []audit.Entry, a *ca.Ask, _ time.Time) error {
+// Revoke changes the status of certificates.
+func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, entries []ca.Publication, lines []audit.Entry, a *ca.Ask, at time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range changes {
-		if have, ok := m.issued[plain(c.Serial)]; !ok || have.Revoked {
+		have, ok := m.issued[plain(c.Serial)]
+		held := have.Revoked && have.Reason == hold
+		switch {
+		case !ok || have.Revoked && !held:
 			return ca.Revoked.At("serial", ca.Revoked.Clause)
+		case held && c.Revoked && c.Reason == hold:
+			return ca.Held.At("serial", ca.Held.Clause)
+		case !held && !c.Revoked:
+			return ca.NotHeld.At("serial", ca.NotHeld.Clause)
 		}
 	}
 	m.revoked, m.dirty = clone(m.revoked), clone(m.dirty)
 	for _, c := range changes {
 		m.issued[plain(c.Serial)] = c
-		entry := crl.Entry{Serial: c.Serial, At: c.RevokedAt, Reason: c.Reason, Invalid: c.Invalid}.Bytes()
-		m.revoked[plain(c.Serial)] = revoked{request, c.RevokedAt, c.Shard, entry}
-		m.dirty[c.Shard], m.dirty[-1] = true, true
-		if c.Reason != keyCompromise { // a key that was given away is never certified again
+		delete(m.revoked, plain(c.Serial))
+		if c.Revoked {
+			entry := crl.Entry{Serial: c.Serial, At: c.RevokedAt, Reason: c.Reason, Invalid: c.Invalid}.Bytes()
+			m.revoked[plain(c.Serial)] = revoked{c.Shard, entry, c.NotAfter}
+		}
+		m.changes = append(m.changes, changed{request, c, at})
+		m.dirty[c.Shard], m.dirty[ca.Full], m.dirty[ca.Delta] = true, true, true
+		if c.Revoked && c.Reason != keyCompromise && c.Reason != hold { // a key that was given away is never certified again
 			maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
 		}
 	}
@@ -265,15 +290,16 @@ func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, 
 	return nil
 }
 
-// Revocation returns what a request revoked.
+// Revocation returns what a request changed.
 func (m *Memory) Revocation(_ context.Context, request string) (done enroll.Revoked, ok bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, serial := range slices.Sorted(maps.Keys(m.revoked)) {
-		if r := m.revoked[serial]; r.request == request {
-			done.Serials, done.At = append(done.Serials, cert.SerialHex([]byte(serial))), r.at
+	for _, c := range m.changes {
+		if c.request == request {
+			done.Serials, done.At = append(done.Serials, cert.SerialHex(c.Serial)), c.RevokedAt
 		}
 	}
+	slices.Sort(done.Serials)
 	return done, len(done.Serials) > 0, nil
 }
 
@@ -310,18 +336,46 @@ func (m *Memory) Lists(context.Context) (map[string]ca.List, error) {
 	return newest, nil
 }
 
+// entries joins those of a list.
+func (m *Memory) entries(l ca.List, shard int) (all []byte) {
+	var before time.Time
+	for _, old := range m.lists {
+		if old.Scope == l.Scope {
+			before = old.ThisUpdate
+		}
+	}
+	moved := map[string]changed{}
+	for _, c := range m.changes {
+		if !c.at.Before(l.Since) {
+			moved[plain(c.Serial)] = c
+		}
+	}
+	for _, serial := range slices.Sorted(maps.Keys(m.revoked)) {
+		r := m.revoked[serial]
+		_, recent := moved[serial]
+		ended := !r.notAfter.IsZero() && r.notAfter.Before(before)
+		if shard == ca.Delta && recent || shard == ca.Full && !ended || r.shard == shard && !ended {
+			all = append(all, r.entry...)
+		}
+	}
+	if shard != ca.Delta {
+		return all
+	}
+	for _, serial := range slices.Sorted(maps.Keys(moved)) {
+		if _, still := m.revoked[serial]; !still {
+			all = append(all, crl.Entry{Serial: []byte(serial), At: moved[serial].RevokedAt, Reason: crl.RemoveFromCRL}.Bytes()...)
+		}
+	}
+	return all
+}
+
 // IntendList puts a draft on record under the next number.
 func (m *Memory) IntendList(_ context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var entries strings.Builder
-	for _, serial := range slices.Sorted(maps.Keys(m.revoked)) {
-		if r := m.revoked[serial]; shard < 0 || r.shard == shard {
-			entries.Write(r.entry)
-		}
-	}
+	entries := m.entries(l, shard)
 	l.Number = int64(len(m.lists) + 1)
-	l.TBS = draft(l.Number, []byte(entries.String()))
+	l.TBS = draft(l.Number, entries)
 	m.lists = append(m.lists, l)
 	delete(m.dirty, shard)
 	return l, nil

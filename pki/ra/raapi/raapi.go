@@ -91,7 +91,7 @@ func View(r ra.Record, who access.Person) (CaseView, error) {
 			v.May = append(v.May, "ra."+string(a))
 		}
 	}
-	if r.Kind == ra.RevokeKind.Name {
+	if ra.AboutStatus(r.Kind) {
 		v.Revocation = new(enroll.Revocation)
 		return v, enroll.Decode(r.Content, v.Revocation)
 	}

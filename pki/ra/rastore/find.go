@@ -40,6 +40,9 @@ func (s *Store) Find(ctx context.Context, q ra.Query) ([]ra.Record, error) {
 	if q.Profile != "" {
 		add("profile = ?", q.Profile)
 	}
+	if q.Follows != "" {
+		add("follows = ?", q.Follows)
+	}
 	if q.Batch != "" {
 		add("batch = ?", q.Batch)
 	}
@@ -115,7 +118,7 @@ func (s *Store) KeyHolder(ctx context.Context, keyHash []byte) (id string, err e
 // BySerial returns the case a certificate was issued in.
 func (s *Store) BySerial(ctx context.Context, serial string) (ra.Record, error) {
 	var id string
-	err := s.DB.QueryRow(ctx, `SELECT id FROM cases WHERE kind = $1 AND (sign_sn = $2 OR enc_sn = $3)`, ra.IssueKind.Name, serial, serial).Scan(&id)
+	err := s.DB.QueryRow(ctx, `SELECT id FROM cases WHERE kind IN ($1, $2) AND (sign_sn = $3 OR enc_sn = $4) ORDER BY created_at DESC, id DESC LIMIT 1`, ra.IssueKind.Name, ra.RecoverKind.Name, serial, serial).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ra.Record{}, ra.NotLive.At("serial", ra.NotLive.Clause)
 	}

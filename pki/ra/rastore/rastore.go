@@ -41,7 +41,7 @@ func Open(ctx context.Context, db *sqldb.DB, now func() time.Time) (*Store, erro
 	return &Store{DB: db, Now: now}, db.Migrate(ctx, "ra", files)
 }
 
-const columns = `id, kind, state, seq, content, title, profile, key_sm3, identity, blind, batch, sheet_row, created_by, created_at, updated_at, sign_sn, enc_sn, reply, trouble`
+const columns = `id, kind, state, seq, content, title, profile, key_sm3, identity, blind, batch, sheet_row, created_by, created_at, updated_at, sign_sn, enc_sn, reply, trouble, follows, keeps_key`
 
 func row(r ra.Record) ([]any, error) {
 	var sealed, reply, trouble []byte
@@ -62,7 +62,7 @@ func row(r ra.Record) ([]any, error) {
 		}
 	}
 	return []any{r.ID, r.Kind, string(r.State), len(r.Events), r.Content, r.Title, r.Profile, r.KeyHash, sealed, r.Identity.Blind, r.Batch, r.Row,
-		string(r.CreatedBy), r.CreatedAt.UnixMilli(), r.UpdatedAt.UnixMilli(), r.SignSerial, r.EncSerial, reply, trouble}, nil
+		string(r.CreatedBy), r.CreatedAt.UnixMilli(), r.UpdatedAt.UnixMilli(), r.SignSerial, r.EncSerial, reply, trouble, r.Follows, r.KeepsKey}, nil
 }
 
 func scan(rows interface{ Scan(...any) error }) (ra.Record, int, error) {
@@ -72,7 +72,7 @@ func scan(rows interface{ Scan(...any) error }) (ra.Record, int, error) {
 	var created, updated int64
 	var sealed, blind, reply, trouble []byte
 	err := rows.Scan(&r.ID, &r.Kind, &state, &seq, &r.Content, &r.Title, &r.Profile, &r.KeyHash, &sealed, &blind, &r.Batch, &r.Row, &by, &created, &updated,
-		&r.SignSerial, &r.EncSerial, &reply, &trouble)
+		&r.SignSerial, &r.EncSerial, &reply, &trouble, &r.Follows, &r.KeepsKey)
 	if err != nil {
 		return r, 0, err
 	}
@@ -173,8 +173,8 @@ func (s *Store) correct(tx *sqldb.Tx, r ra.Record, v []any) (known bool, err err
 	if state != string(ra.Drafted) || by != string(r.CreatedBy) {
 		return false, ra.NotYours.At("id", ra.NotYours.Clause)
 	}
-	_, err = tx.Exec(`UPDATE cases SET content = $1, title = $2, profile = $3, key_sm3 = $4, identity = $5, blind = $6, updated_at = $7 WHERE id = $8`,
-		v[4], v[5], v[6], v[7], v[8], v[9], v[14], r.ID)
+	_, err = tx.Exec(`UPDATE cases SET content = $1, title = $2, profile = $3, key_sm3 = $4, identity = $5, blind = $6, updated_at = $7, follows = $8, keeps_key = $9, kind = $10 WHERE id = $11`,
+		v[4], v[5], v[6], v[7], v[8], v[9], v[14], v[19], v[20], v[1], r.ID)
 	return true, err
 }
 
@@ -208,10 +208,10 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		return err
 	}
 	if n == 0 {
-		if v.Move.Seq > 0 || r.Kind != ra.RevokeKind.Name {
+		if v.Move.Seq > 0 || !ra.AboutStatus(r.Kind) {
 			return casework.Stale.At("id", casework.Stale.Clause).Because("%s", r.ID)
 		}
-		if n, err = tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
+		if n, err = tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
 			return err
 		}
 		if n == 0 {
@@ -230,18 +230,25 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 }
 
 func (s *Store) keys(tx *sqldb.Tx, v ra.Save) error {
-	if v.Release {
-		_, err := tx.Exec(`DELETE FROM live_key WHERE case_id = $1`, v.Record.ID)
+	r := v.Record
+	switch {
+	case v.Release && r.KeepsKey && (r.State == ra.Drafted || r.State == ra.Rejected || r.State == ra.Discarded):
+		_, err := tx.Exec(`UPDATE live_key SET case_id = $1 WHERE case_id = $2`, r.Follows, r.ID)
 		return err
-	}
-	if !v.Claim {
+	case v.Release:
+		_, err := tx.Exec(`DELETE FROM live_key WHERE case_id = $1`, r.ID)
+		return err
+	case !v.Claim:
 		return nil
 	}
-	n, err := tx.Exec(`INSERT INTO live_key (key_sm3, case_id) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, v.Record.KeyHash, v.Record.ID)
+	n, err := tx.Exec(`INSERT INTO live_key (key_sm3, case_id) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, r.KeyHash, r.ID)
+	if err == nil && n == 0 && r.KeepsKey {
+		n, err = tx.Exec(`UPDATE live_key SET case_id = $1 WHERE key_sm3 = $2 AND case_id = $3`, r.ID, r.KeyHash, r.Follows)
+	}
 	if err != nil || n == 1 {
 		return err
 	}
-	return ra.KeyInUse.At("csr", ra.KeyInUse.Clause).Because("案件 %s", v.Record.ID)
+	return ra.KeyInUse.At("csr", ra.KeyInUse.Clause).Because("案件 %s", r.ID)
 }
 
 // Refuse writes a refusal of authority in a transaction of its own.

@@ -116,7 +116,7 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 func save(cases map[string]ra.Record, keys map[string]string, v ra.Save) error {
 	r := v.Record
 	have, ok := cases[r.ID]
-	if ok && (len(have.Events) != v.Move.Seq || !bytes.Equal(have.Content, r.Content)) || !ok && (v.Move.Seq > 0 || r.Kind != ra.RevokeKind.Name) {
+	if ok && (len(have.Events) != v.Move.Seq || !bytes.Equal(have.Content, r.Content)) || !ok && (v.Move.Seq > 0 || !ra.AboutStatus(r.Kind)) {
 		return casework.Stale.At("id", casework.Stale.Clause).Because("%s", r.ID)
 	}
 	if !ok {
@@ -129,8 +129,11 @@ func save(cases map[string]ra.Record, keys map[string]string, v ra.Save) error {
 	cases[r.ID] = have
 	if v.Release {
 		maps.DeleteFunc(keys, func(_, id string) bool { return id == r.ID })
+		if r.KeepsKey && slices.Contains([]casework.State{ra.Drafted, ra.Rejected, ra.Discarded}, r.State) {
+			keys[string(r.KeyHash)] = r.Follows
+		}
 	} else if v.Claim {
-		if _, live := keys[string(r.KeyHash)]; live {
+		if holder, live := keys[string(r.KeyHash)]; live && !(r.KeepsKey && holder == r.Follows) {
 			return ra.KeyInUse.At("csr", ra.KeyInUse.Clause).Because("案件 %s", r.ID)
 		}
 		keys[string(r.KeyHash)] = r.ID
@@ -185,7 +188,7 @@ func matches(q ra.Query, r ra.Record) bool {
 	if q.State != "" && q.State != r.State || q.Kind != "" && q.Kind != r.Kind || q.By != "" && q.By != r.CreatedBy {
 		return false
 	}
-	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Batch != "" && q.Batch != r.Batch ||
+	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Follows != "" && q.Follows != r.Follows || q.Batch != "" && q.Batch != r.Batch ||
 		!q.From.IsZero() && r.CreatedAt.Before(q.From) || !q.To.IsZero() && !r.CreatedAt.Before(q.To) {
 		return false
 	}
@@ -219,10 +222,14 @@ func (m *Memory) KeyHolder(_ context.Context, keyHash []byte) (string, error) {
 
 // BySerial returns the case a certificate was issued in.
 func (m *Memory) BySerial(_ context.Context, serial string) (ra.Record, error) {
+	var newest ra.Record
 	for _, r := range m.All() {
-		if r.Kind == ra.IssueKind.Name && (r.SignSerial == serial || r.EncSerial == serial) {
-			return r, nil
+		if ra.Issues(r.Kind) && (r.SignSerial == serial || r.EncSerial == serial) && !r.CreatedAt.Before(newest.CreatedAt) {
+			newest = r
 		}
+	}
+	if newest.ID != "" {
+		return newest, nil
 	}
 	return ra.Record{}, ra.NotLive.At("serial", ra.NotLive.Clause)
 }

@@ -89,10 +89,12 @@ func (p *Pages) cases(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Page, d.Profiles = found, p.open()
-	for _, s := range []casework.State{ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.Revoked, ra.Discarded} {
+	for _, s := range []casework.State{ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
 		d.States = append(d.States, choice{string(s), ra.IssueKind.StateTitle(s)})
 	}
-	d.Kinds = []choice{{ra.IssueKind.Name, ra.IssueKind.Title}, {ra.RevokeKind.Name, ra.RevokeKind.Title}}
+	for _, k := range []casework.Kind{ra.IssueKind, ra.RecoverKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind} {
+		d.Kinds = append(d.Kinds, choice{k.Name, k.Title})
+	}
 	switch { // bulk acts are offered where every line of the list could take them
 	case q.State == ra.Submitted && who.Holds(access.RAReviewer):
 		d.Acts = []act{{"ra.approve", "核准所选", "primary"}, {"ra.return", "退回所选", ""}, {"ra.reject", "不予通过", "danger"}}
@@ -116,13 +118,14 @@ func (p *Pages) open() (list []choice) {
 type button struct{ Act, Title, Class, Hint string }
 
 var buttons = map[string]button{
-	"ra.submit":   {"ra.submit", "提交审核", "primary", "签名即声明：已按所记方式查验申请人身份，已告知第二十一条四项事项，申请人已接受服务协议。"},
-	"ra.approve":  {"ra.approve", "审核通过", "primary", "签名即声明：已核对身份查验记录、申请材料、告知事项和服务协议。通过后随即签发。"},
-	"ra.return":   {"ra.return", "退回修改", "", "退回录入员修改，请写明原因。"},
-	"ra.reject":   {"ra.reject", "不予通过", "danger", "结束本案件，不可恢复，请写明原因。"},
-	"ra.produce":  {"ra.produce", "制证交付", "primary", "交付证书与密封的加密私钥；交付后可再次下载同一交付包。"},
-	"ra.withdraw": {"ra.withdraw", "撤回", "", "审核前可撤回。"},
-	"ra.discard":  {"ra.discard", "作废草稿", "danger", "结束本案件，不可恢复。"},
+	"ra.submit":    {"ra.submit", "提交审核", "primary", "签名即声明：已按所记方式查验申请人身份，已告知第二十一条四项事项，申请人已接受服务协议。"},
+	"ra.approve":   {"ra.approve", "审核通过", "primary", "签名即声明：已核对身份查验记录、申请材料、告知事项和服务协议。通过后随即签发。"},
+	"ra.authorise": {"ra.authorise", "批准恢复", "primary", "签名即声明：已核对申请人身份与恢复理由，同意由密钥管理系统恢复其加密密钥。"},
+	"ra.return":    {"ra.return", "退回修改", "", "退回录入员修改，请写明原因。"},
+	"ra.reject":    {"ra.reject", "不予通过", "danger", "结束本案件，不可恢复，请写明原因。"},
+	"ra.produce":   {"ra.produce", "制证交付", "primary", "交付证书与密封的加密私钥；交付后可再次下载同一交付包。"},
+	"ra.withdraw":  {"ra.withdraw", "撤回", "", "审核前可撤回。"},
+	"ra.discard":   {"ra.discard", "作废草稿", "danger", "结束本案件，不可恢复。"},
 }
 
 // one is a case whole.
@@ -149,7 +152,7 @@ func (p *Pages) one(r *http.Request, who access.Person) (string, any, error) {
 			d.Buttons = append(d.Buttons, b)
 		}
 	}
-	d.Edit = rec.Kind == ra.IssueKind.Name && rec.State == ra.Drafted && rec.CreatedBy == who.ID && who.Holds(access.RAClerk)
+	d.Edit = ra.Issues(rec.Kind) && rec.State == ra.Drafted && rec.CreatedBy == who.ID && who.Holds(access.RAClerk)
 	d.Package = rec.State == ra.Delivered && who.Holds(access.RAProducer)
 	if rec.SignSerial != "" {
 		found, err := p.API.Find(r.Context(), ra.Query{Text: rec.SignSerial, Limit: 20})

@@ -53,73 +53,122 @@ type form struct {
 	Names     string            // alternative names, one a line
 }
 
-// apply is the form of a new application, or of a draft to be corrected. The
-// identity number is asked for again: it is sealed and never shown.
+// sheetOf is what the application form shows.
+type sheetOf struct {
+	ID      string // of a draft to be corrected
+	Forms   []form
+	Chosen  string // profile
+	App     enroll.Application
+	CSR     string
+	Methods []choice
+	Notices []choice
+	Kept    []kept
+	Trouble string // why it was returned
+	Accord  string
+	CPS     string
+	Purpose *ra.Purpose // of a certificate that follows another
+	Old     raapi.CaseLine
+	Whole   bool // subject and document are asked for
+}
+
+// apply is the form of a new application, of one that follows a certificate, or
+// of a draft to be corrected. The identity number is sealed and never shown.
 func (p *Pages) apply(r *http.Request, who access.Person) (string, any, error) {
-	var d struct {
-		ID       string
-		Forms    []form
-		Chosen   string
-		App      enroll.Application
-		CSR      string
-		Methods  []choice
-		Notices  []choice
-		Kept     []kept
-		Trouble  string
-		Accord   string
-		CPS      string
-		Defaults bool
-	}
 	if !who.Holds(access.RAClerk) {
 		return "", nil, p.turned(r, who, "ra.draft", casework.NotYours.At("role", casework.NotYours.Clause).Because("起草须由录入员办理"))
 	}
 	desk := p.API.Desk
-	d.Accord, d.CPS, d.Chosen, d.Defaults = desk.Accord, desk.CPS, "person-dual", true
-	if id := r.PathValue("id"); id != "" {
-		rec, err := desk.Store.Case(r.Context(), id)
-		if err != nil {
-			return "", nil, err
-		}
-		if rec.Kind != ra.IssueKind.Name || rec.State != ra.Drafted || rec.CreatedBy != who.ID {
-			return "", nil, ra.NotYours.At("id", ra.NotYours.Clause)
-		}
-		if err := enroll.Decode(rec.Content, &d.App); err != nil {
-			return "", nil, err
-		}
-		d.ID, d.Chosen, d.Defaults = id, d.App.Profile, false
-		d.CSR = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: d.App.CSR}))
-		if d.Kept, err = p.kept(r.Context(), d.App.Check.Evidence); err != nil {
-			return "", nil, err
-		}
-		for _, e := range slices.Backward(rec.Events) {
-			if e.Note != "" {
-				d.Trouble = e.Name + "：" + e.Note
-				break
-			}
-		}
+	d := sheetOf{ID: r.PathValue("id"), Accord: desk.Accord, CPS: desk.CPS, Chosen: "person-dual", Whole: true}
+	if err := p.correct(r.Context(), &d, who); err != nil {
+		return "", nil, err
+	}
+	if err := p.follow(r, &d); err != nil {
+		return "", nil, err
 	}
 	for _, f := range p.API.Profiles() {
-		one := form{Profile: f, Documents: choices(identity.Kinds, f.Identity...), Values: map[string]string{"C": "CN"}}
-		if f.Name == d.Chosen && d.ID != "" {
-			one.Values = map[string]string{}
-			for _, a := range d.App.Subject.Attrs() {
-				one.Values[a.Type] = strings.TrimPrefix(one.Values[a.Type]+"\n"+a.Value, "\n")
-			}
-			for _, n := range d.App.SAN {
-				one.Names += n.Kind + ":" + n.Value + "\n"
-			}
+		if d.Purpose == nil || f.Name == d.Chosen {
+			d.Forms = append(d.Forms, d.form(f))
 		}
-		d.Forms = append(d.Forms, one)
 	}
 	d.Methods = choices(ra.CheckMethods, "in-person", "entrusted", "remote-video", "official-data", "none")
 	for _, n := range ra.Notices {
 		d.Notices = append(d.Notices, choice{n.Code, n.Text})
 	}
-	title := "新申请"
-	if d.ID != "" {
-		title = "修改草稿 " + d.ID
+	switch {
+	case d.ID != "":
+		return "修改草稿 " + d.ID, d, nil
+	case d.Purpose != nil:
+		return d.Purpose.Title, d, nil
 	}
-	return title, d, nil
+	return "新申请", d, nil
+}
+
+// correct fills the form from a draft of the person's own.
+func (p *Pages) correct(ctx context.Context, d *sheetOf, who access.Person) error {
+	if d.ID == "" {
+		return nil
+	}
+	rec, err := p.API.Desk.Store.Case(ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	if !ra.Issues(rec.Kind) || rec.State != ra.Drafted || rec.CreatedBy != who.ID {
+		return ra.NotYours.At("id", ra.NotYours.Clause)
+	}
+	if err := enroll.Decode(rec.Content, &d.App); err != nil {
+		return err
+	}
+	d.Chosen = d.App.Profile
+	d.CSR = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: d.App.CSR}))
+	for _, e := range slices.Backward(rec.Events) {
+		if e.Note != "" {
+			d.Trouble = e.Name + "：" + e.Note
+			break
+		}
+	}
+	d.Kept, err = p.kept(ctx, d.App.Check.Evidence)
+	return err
+}
+
+// follow fills the form from the certificate it is to follow, if there is one.
+func (p *Pages) follow(r *http.Request, d *sheetOf) error {
+	purpose, serial := d.App.For, d.App.Replaces
+	if d.ID == "" {
+		purpose, serial = r.URL.Query().Get("for"), strings.ToUpper(r.URL.Query().Get("serial"))
+	}
+	found, ok := ra.PurposeOf(purpose)
+	if !ok {
+		return nil
+	}
+	old, err := p.API.Desk.Store.BySerial(r.Context(), serial)
+	if err != nil {
+		return err
+	}
+	d.Purpose, d.Old, d.Chosen, d.Whole = &found, raapi.Line(old), old.Profile, found.Subject
+	if d.ID != "" {
+		return nil
+	}
+	if err := enroll.Decode(old.Content, &d.App); err != nil {
+		return err
+	}
+	d.App.Check, d.App.Notices, d.App.Accord, d.App.Days = enroll.IdentityCheck{}, nil, "", 0
+	return nil
+}
+
+// form shows one profile, with what is known of the subject.
+func (d *sheetOf) form(f profile.Profile) form {
+	one := form{Profile: f, Documents: choices(identity.Kinds, f.Identity...), Values: map[string]string{"C": "CN"}}
+	if f.Name != d.Chosen || d.ID == "" && d.Purpose == nil {
+		return one
+	}
+	one.Values = map[string]string{}
+	for _, a := range d.App.Subject.Attrs() {
+		one.Values[a.Type] = strings.TrimPrefix(one.Values[a.Type]+"\n"+a.Value, "\n")
+	}
+	for _, n := range d.App.SAN {
+		one.Names += n.Kind + ":" + n.Value + "\n"
+	}
+	return one
 }
 
 // turned records a refusal of authority met while reading a page.

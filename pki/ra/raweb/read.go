@@ -3,6 +3,7 @@ package raweb
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,14 +27,15 @@ func (p *Pages) certificates(r *http.Request, _ access.Person) (string, any, err
 		Profiles []choice
 	}
 	q := query(r)
-	q.Kind = ra.IssueKind.Name
 	switch r.URL.Query().Get("status") {
 	case "live":
 		q.States = []casework.State{ra.Issued, ra.Delivered}
+	case "held":
+		q.States = []casework.State{ra.IssuedHeld, ra.DeliveredHeld}
 	case "revoked":
-		q.States = []casework.State{ra.Revoked}
+		q.States = []casework.State{ra.Revoked, ra.Superseded}
 	default:
-		q.States = []casework.State{ra.Issued, ra.Delivered, ra.Revoked}
+		q.States = []casework.State{ra.Issued, ra.Delivered, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded}
 	}
 	q.State = ""
 	found, err := p.API.Find(r.Context(), q)
@@ -53,8 +55,10 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 		Digest            []byte
 		Names             []string
 		Text              string
-		Live              bool
+		Live, Held        bool
 		Extensions        []extension
+		Next              []ra.Purpose // what may follow it
+		Signing           string
 	}
 	d.Serial = strings.ToUpper(r.PathValue("serial"))
 	rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
@@ -75,13 +79,24 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 	d.Subject, d.Issuer = dn.Text(c.Subject), dn.Text(c.Issuer)
 	d.Extensions = extensions(c)
 	now := p.API.Desk.Now()
+	clerk := who.Holds(access.RAClerk)
+	d.Signing = rec.SignSerial
+	for _, next := range ra.Purposes {
+		if clerk && slices.Contains(next.From, rec.State) {
+			d.Next = append(d.Next, next)
+		}
+	}
 	switch {
 	case rec.State == ra.Revoked:
 		d.State = "已撤销"
+	case rec.State == ra.Superseded:
+		d.State = "已被替代"
+	case rec.State == ra.IssuedHeld || rec.State == ra.DeliveredHeld:
+		d.State, d.Held = "已冻结", clerk
 	case now.After(c.NotAfter):
 		d.State = "已过期"
 	default:
-		d.State, d.Live = "有效", who.Holds(access.RAClerk)
+		d.State, d.Live = "有效", clerk
 	}
 	return d.Use + " " + rec.Title, d, nil
 }
@@ -100,26 +115,32 @@ func extensions(c *cert.Certificate) (list []extension) {
 	return list
 }
 
-func (p *Pages) revoke(r *http.Request, who access.Person) (string, any, error) {
-	var d struct {
-		Serial  string
-		Case    *raapi.CaseLine
-		Reasons []choice
-		Today   time.Time
-	}
-	if !who.Holds(access.RAClerk) {
-		return "", nil, p.turned(r, who, "ra.revoke", casework.NotYours.At("role", casework.NotYours.Clause).Because("申请撤销须由录入员办理"))
-	}
-	d.Reasons, d.Today = reasons, p.API.Desk.Now()
-	if d.Serial = strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("serial"))); d.Serial != "" {
-		rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
-		if err != nil {
-			return "", nil, err
+// status is the form of a revocation, a freezing or a release.
+func (p *Pages) status(do, title string) func(r *http.Request, who access.Person) (string, any, error) {
+	return func(r *http.Request, who access.Person) (string, any, error) {
+		var d struct {
+			Do, Title string
+			Serial    string
+			Case      *raapi.CaseLine
+			Reasons   []choice
+			Grounds   []ra.Ground
+			Askers    []choice
 		}
-		line := raapi.Line(rec)
-		d.Case = &line
+		if !who.Holds(access.RAClerk) {
+			return "", nil, p.turned(r, who, "ra."+do, casework.NotYours.At("role", casework.NotYours.Clause).Because("%s须由录入员办理", title))
+		}
+		d.Do, d.Title, d.Reasons, d.Grounds = do, title, reasons, ra.Grounds
+		d.Askers = choices(ra.Askers, "holder", "unit", "authority", "court", "institution")
+		if d.Serial = strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("serial"))); d.Serial != "" {
+			rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
+			if err != nil {
+				return "", nil, err
+			}
+			line := raapi.Line(rec)
+			d.Case = &line
+		}
+		return title, d, nil
 	}
-	return "撤销证书", d, nil
 }
 
 func (p *Pages) profiles(*http.Request, access.Person) (string, any, error) {

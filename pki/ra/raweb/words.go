@@ -39,6 +39,14 @@ var words = func() map[string]string {
 	for _, table := range []map[string]string{identity.Kinds, ra.CheckMethods, audiences, publications} {
 		maps.Copy(all, table)
 	}
+	maps.Copy(all, ra.Askers)
+	for _, g := range ra.Grounds {
+		all[g.Code] = g.Text + "（" + g.Clause + "）"
+	}
+	for _, p := range ra.Purposes {
+		all[p.Code] = p.Title
+	}
+	all["certificateHold"] = "证书冻结"
 	for _, n := range ra.Notices {
 		all[n.Code] = n.Text
 	}
@@ -69,14 +77,17 @@ var funcs = template.FuncMap{
 var bulk = map[casework.State]bool{ra.Drafted: true, ra.Submitted: true, ra.Issued: true}
 
 // roleOf are the states that wait for a role.
-var roleOf = map[access.Role]casework.State{access.RAClerk: ra.Drafted, access.RAReviewer: ra.Submitted, access.RAProducer: ra.Issued}
+var roleOf = map[access.Role]casework.State{access.RAAdmin: ra.Reviewed, access.RAClerk: ra.Drafted, access.RAReviewer: ra.Submitted, access.RAProducer: ra.Issued}
 
 // step is one stage of a case as the page draws it.
 type step struct{ Title, Note, Class string }
 
 var stages = map[string][]casework.State{
-	ra.IssueKind.Name:  {ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered},
-	ra.RevokeKind.Name: {ra.Submitted, ra.Approved, ra.Done},
+	ra.IssueKind.Name:    {ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered},
+	ra.RecoverKind.Name:  {ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered},
+	ra.RevokeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
+	ra.FreezeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
+	ra.UnfreezeKind.Name: {ra.Submitted, ra.Approved, ra.Done},
 }
 
 // steps draws how far a case has come; a case that ended otherwise says so.

@@ -189,6 +189,11 @@ const submits = {
       order.ids = $$('input[data-pick]:checked').map(e => e.value);
       if (!order.ids.length) throw new Error('请先在列表中选择');
     }
+    if (order.act === 'release') { // a custodian's own share goes with it
+      await opened();
+      const own = await call('GET', '/api/v1/custody');
+      order.share = key.share(own.sealed, own.centre);
+    }
     const st = await call('POST', at + '/prepare', order);
     const claim = await sign(st);
     if (!claim) return;
@@ -268,7 +273,8 @@ async function evidence(input) {
   for (const f of input.files) {
     const d = await send('/api/v1/evidence?name=' + encodeURIComponent(f.name), f, () => {});
     const li = document.createElement('li');
-    li.innerHTML = '<span></span> <code></code> <button type="button" class="tiny" data-drop>移除</button><input type="hidden" name="identity.evidence" data-list>';
+    li.innerHTML = '<span></span> <code></code> <button type="button" class="tiny" data-drop>移除</button><input type="hidden" data-list>';
+    $('input', li).name = input.dataset.name || 'identity.evidence';
     $('span', li).textContent = `${d.name}（${d.size} 字节）`;
     $('code', li).textContent = 'SM3 ' + d.digest.slice(0, 16) + '…';
     $('input', li).value = d.digest;

@@ -69,3 +69,11 @@ export function claim(st) {
   const sig = sm2.doSignature(new TextEncoder().encode(st.text), secret, { der: true, hash: true });
   return { cert: cert(), at: st.at, nonce: st.nonce, signature: toBase64(unhex(sig)) };
 }
+
+// share opens what is sealed to this key and seals it to another: a custodian's
+// part of a secret on its way to the key centre.
+export function share(sealed, point) {
+  const plain = sm2.doDecrypt(hex(fromBase64(sealed)), secret, 1, { asn1: true, output: 'array' });
+  if (!plain.length) throw new Error('份额不能用这把私钥打开');
+  return toBase64(unhex(sm2.doEncrypt(Uint8Array.from(plain), hex(fromBase64(point)), 1, { asn1: true })));
+}

@@ -1,0 +1,3 @@
+ALTER TABLE cases ADD COLUMN follows TEXT NOT NULL DEFAULT '';
+ALTER TABLE cases ADD COLUMN keeps_key BOOLEAN NOT NULL DEFAULT FALSE;
+CREATE INDEX cases_follows ON cases (follows);
