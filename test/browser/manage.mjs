@@ -186,7 +186,7 @@ async function audit(room, name, what) {
 
 const ca = await life({ room: 'ca', proposer: 'ca-admin', confirmer: 'ca-super', looker: 'ca-auditor', role: 'ca.operator', add: '新增业务操作员', id: 'ca-test', name: '测试员<b>甲' });
 const caAudit = await audit('ca', 'ca-auditor', 'ca-test');
-const km = await life({ room: 'km', proposer: 'km-admin', confirmer: 'km-super', looker: 'km-operator', role: 'km.operator', add: '新增密钥管理业务操作员', id: 'km-test', name: '测试员乙' });
+const km = await life({ room: 'km', proposer: 'km-admin', confirmer: 'km-super', looker: 'km-auditor', role: 'km.operator', add: '新增密钥管理业务操作员', id: 'km-test', name: '测试员乙' });
 await audit('km', 'km-auditor', 'km-test');
 const ra = await life({ room: 'ra', proposer: 'ra-admin', confirmer: 'ra-super', looker: 'ra-auditor', role: 'ra.clerk', add: '新增录入员', id: 'ra-test', name: '测试员丙' });
 
