@@ -28,6 +28,11 @@ type Device interface {
 	// NewPair makes a subscriber's encryption key pair and returns its point and
 	// the private key wrapped.
 	NewPair(master string) (Pair, error)
+	// Prove opens a wrapped private key inside the device and checks that it is
+	// that of its point.
+	Prove(p Pair) error
+	// Rewrap moves a wrapped private key under another wrapping key.
+	Rewrap(p Pair, master string) (Wrapped, error)
 	// Envelope seals a wrapped private key to a subscriber's signing key and signs
 	// the plain content with the key labelled signer.
 	Envelope(master string, p Pair, to []byte, signer string) (Sealed, error)

@@ -189,6 +189,28 @@ func TestAFollowerRefusesForks(t *testing.T) {
 	}
 }
 
+// Appending leaves the frontier it began from as it was, so that two readers
+// may go on from one and a reader may try again.
+func TestAppendingDoesNotChangeWhereItBegan(t *testing.T) {
+	var begin ledger.Frontier
+	for n := range 40 {
+		root := begin.Root()
+		for m := range 6 {
+			if _, err := begin.Append(ledger.LeafHash([]byte{byte(m)}), ledger.LeafHash([]byte("x"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if string(begin.Root()) != string(root) {
+			t.Fatalf("a frontier of %d entries has another root than before", n)
+		}
+		next, err := begin.Append(ledger.LeafHash([]byte{byte(n)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin = next
+	}
+}
+
 // A folder opened anew goes on where it was, and repetition is harmless.
 func TestAFolderGoesOnAfterARestart(t *testing.T) {
 	dir, key, leaves := sealed(t, 700)

@@ -73,7 +73,7 @@ func OpenCheckpoint(note []byte, pub *ecdsa.PublicKey, origin string) (Checkpoin
 		return bad("应为名称、条数、根和时间四行")
 	}
 	size, err1 := strconv.ParseInt(lines[1], 10, 64)
-	root, err2 := base64.StdEncoding.DecodeString(lines[2])
+	root, err2 := base64.StdEncoding.Strict().DecodeString(lines[2])
 	ms, err3 := strconv.ParseInt(strings.TrimPrefix(lines[3], "time "), 10, 64)
 	if errors.Join(err1, err2, err3) != nil || size < 0 || len(root) != HashSize || lines[0] == "" {
 		return bad("条数、根或时间无法读取")
@@ -105,7 +105,7 @@ func signed(text, sigs []byte, pub *ecdsa.PublicKey, origin string) bool {
 		if !ok {
 			continue
 		}
-		blob, err := base64.StdEncoding.DecodeString(rest)
+		blob, err := base64.StdEncoding.Strict().DecodeString(rest)
 		if err != nil || len(blob) < 4 || !bytes.Equal(blob[:4], keyID(origin, alg.Point(pub))) {
 			continue
 		}

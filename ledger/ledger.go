@@ -10,6 +10,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/emmansun/gmsm/sm3"
 	"github.com/transparency-dev/merkle/compact"
@@ -71,7 +72,7 @@ func (f Frontier) Append(leafHashes ...[]byte) (Frontier, error) {
 	next := ranges.NewEmptyRange(0)
 	if f.r != nil {
 		var err error
-		if next, err = ranges.NewRange(0, f.r.End(), f.r.Hashes()); err != nil {
+		if next, err = ranges.NewRange(0, f.r.End(), slices.Clone(f.r.Hashes())); err != nil {
 			return f, fmt.Errorf("ledger: %w", err)
 		}
 	}

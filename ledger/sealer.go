@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -22,6 +23,7 @@ type Sealer struct {
 	// Bodies returns the bodies that lie beside leaves [from, to).
 	Bodies func(ctx context.Context, from, to int64) ([][]byte, error)
 
+	mu     sync.Mutex // one seal at a time: who exports does not wait for the next
 	wake   chan struct{}
 	sealed int64
 	note   []byte
@@ -77,6 +79,8 @@ func (s *Sealer) Run(ctx context.Context) {
 
 // Seal brings every target up to the log as committed now.
 func (s *Sealer) Seal(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	head, err := Head(ctx, s.DB, s.Log)
 	if err != nil {
 		return fmt.Errorf("reading head: %w", err)
@@ -97,7 +101,11 @@ func (s *Sealer) Seal(ctx context.Context) error {
 }
 
 // Note is the last checkpoint signed.
-func (s *Sealer) Note() []byte { return s.note }
+func (s *Sealer) Note() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.note
+}
 
 func (s *Sealer) push(ctx context.Context, t Target) error {
 	at, err := t.Size(ctx)

@@ -13,20 +13,25 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	ber "github.com/go-asn1-ber/asn1-ber"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/zone/desk"
 )
 
 type commands struct {
-	Up       upCmd       `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
-	As       asCmd       `cmd:"" help:"以某人身份办理：签名并提交。"`
-	Key      keyCmd      `cmd:"" help:"生成 SM2 密钥和证书请求。"`
-	Open     openCmd     `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
-	Verify   verifyCmd   `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
-	Judicial judicialCmd `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
-	Roles    rolesCmd    `cmd:"" help:"角色权限表：谁可以办理什么。"`
-	Bench    benchCmd    `cmd:"" help:"性能测量。"`
+	Up        upCmd        `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
+	As        asCmd        `cmd:"" help:"以某人身份办理：签名并提交。"`
+	Key       keyCmd       `cmd:"" help:"生成 SM2 密钥和证书请求。"`
+	Open      openCmd      `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
+	Envelope  envelopeCmd  `cmd:"" help:"指出密钥信封是哪种格式、有哪些偏差，能否打开。"`
+	Verify    verifyCmd    `cmd:"" help:"离线核验账本（目录、ZIP 或网址）。"`
+	Directory directoryCmd `cmd:"" help:"外部目录服务器。"`
+	Agree     agreeCmd     `cmd:"" help:"从外部核对账本、OCSP、CRL、目录、数据库是否一致。"`
+	Judicial  judicialCmd  `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
+	Roles     rolesCmd     `cmd:"" help:"角色权限表：谁可以办理什么。"`
+	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 
 // Exit codes of the contract.
@@ -38,7 +43,11 @@ const (
 
 func main() { os.Exit(run(os.Args[1:])) }
 
+// ldapMax bounds an answer read from a directory server: the largest list.
+const ldapMax = 64 << 20
+
 func run(args []string) int {
+	ber.MaxPacketLengthBytes = ldapMax // the library's own bound is 2 GiB
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -65,6 +74,7 @@ func run(args []string) int {
 func code(err error) int {
 	var refused *desk.Refused
 	var usage *desk.Usage
+	var no *refusal.Refusal
 	var broken *ledger.Broken
 	switch {
 	case err == nil:
@@ -76,6 +86,8 @@ func code(err error) int {
 		}
 		fmt.Fprintln(os.Stderr, string(line))
 		return exitRefused
+	case errors.As(err, &no):
+		return code(&desk.Refused{Report: no.Report()})
 	case errors.As(err, &usage):
 		fmt.Fprintln(os.Stderr, usage.Text)
 		return exitUsage

@@ -14,10 +14,24 @@ type upCmd struct {
 	Addr      string `help:"监听地址。" default:"127.0.0.1"`
 	BasePort  int    `help:"起始端口，使用其后共 40 个端口。" default:"18440"`
 	PublicURL string `name:"public-url" help:"确认证书中写入的公共地址仍可访问。"`
+
+	PublishLDAP     string `name:"publish-ldap" help:"同时发布到外部目录服务器，ldap:// 或 ldaps://。"`
+	PublishBind     string `name:"publish-bind" help:"登录外部目录的 DN。"`
+	PublishPassFile string `name:"publish-pass-file" help:"登录外部目录的口令文件。"`
+	PublishStartTLS bool   `name:"publish-starttls" help:"用 StartTLS 加密。"`
+	PublishCAFile   string `name:"publish-ca-file" help:"外部目录服务器证书的根证书（PEM）。"`
 }
 
 func (c *upCmd) Run(ctx context.Context) error {
-	err := up.Run(ctx, up.Config{Dir: c.Dir, Addr: c.Addr, BasePort: c.BasePort, PublicURL: c.PublicURL, Now: now, Out: os.Stdout})
+	conf := up.Config{Dir: c.Dir, Addr: c.Addr, BasePort: c.BasePort, PublicURL: c.PublicURL, Now: now, Out: os.Stdout}
+	if c.PublishLDAP != "" {
+		s, err := directoryServer(c.PublishLDAP, c.PublishBind, c.PublishPassFile, c.PublishCAFile, c.PublishStartTLS)
+		if err != nil {
+			return err
+		}
+		conf.Publish = &s
+	}
+	err := up.Run(ctx, conf)
 	if errors.Is(err, up.ErrBusy) || errors.Is(err, up.ErrAddress) {
 		return fmt.Errorf("%w: %w", errExit1, err)
 	}

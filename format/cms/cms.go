@@ -26,6 +26,7 @@ import (
 // Object identifiers of GM/T 0010 §6.
 var (
 	Data            = asn1.ObjectIdentifier{1, 2, 156, 10197, 6, 1, 4, 2, 1}
+	Enveloped       = asn1.ObjectIdentifier{1, 2, 156, 10197, 6, 1, 4, 2, 3}
 	SignedEnveloped = asn1.ObjectIdentifier{1, 2, 156, 10197, 6, 1, 4, 2, 4}
 )
 
@@ -39,8 +40,9 @@ const (
 
 // Errors of this package.
 var (
-	ErrSyntax = errors.New("not signed and enveloped data")
-	ErrOpen   = errors.New("envelope does not open with this key")
+	ErrSyntax  = errors.New("not signed and enveloped data")
+	ErrOpen    = errors.New("envelope does not open with this key")
+	ErrChained = errors.New("the content is encrypted in CBC mode, which cannot be re-encoded without opening it")
 )
 
 // Ref names a certificate by issuer and serial number.
@@ -71,19 +73,39 @@ func (e Envelope) Bytes() []byte {
 		b.AddASN1Int64(1)
 		b.AddASN1(cbasn1.SET, e.addRecipient)
 		b.AddASN1(cbasn1.SET, func(b *cryptobyte.Builder) { alg.AddID(b, alg.SM3) })
-		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			b.AddASN1ObjectIdentifier(Data)
-			if e.Cipher == nil {
-				alg.AddID(b, alg.SM4)
-			} else {
-				alg.AddID(b, e.Cipher)
-			}
-			b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddBytes(e.Content) })
-		})
+		b.AddASN1(cbasn1.SEQUENCE, e.addContent)
 		if e.Cert != nil {
 			b.AddASN1(context(0).Constructed(), func(b *cryptobyte.Builder) { b.AddBytes(e.Cert) })
 		}
 		b.AddASN1(cbasn1.SET, e.addSigner)
+	})
+	return b.BytesOrPanic()
+}
+
+func (e Envelope) addContent(b *cryptobyte.Builder) {
+	b.AddASN1ObjectIdentifier(Data)
+	if e.Cipher == nil {
+		alg.AddID(b, alg.SM4)
+	} else {
+		alg.AddID(b, e.Cipher)
+	}
+	b.AddASN1(context(0), func(b *cryptobyte.Builder) { b.AddBytes(e.Content) })
+}
+
+// Unsigned is EnvelopedData in a ContentInfo: the same ciphertext without the
+// signature, for readers that know no signed form. The way back does not
+// exist: the signature is over what only the recipient can read.
+func (e Envelope) Unsigned() []byte {
+	b := cryptobyte.NewBuilder(make([]byte, 0, 512+len(e.Content)))
+	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1ObjectIdentifier(Enveloped)
+		b.AddASN1(context(0).Constructed(), func(b *cryptobyte.Builder) {
+			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1Int64(1)
+				b.AddASN1(cbasn1.SET, e.addRecipient)
+				b.AddASN1(cbasn1.SEQUENCE, e.addContent)
+			})
+		})
 	})
 	return b.BytesOrPanic()
 }
@@ -220,7 +242,10 @@ func (e *Envelope) readContent(s cryptobyte.String) error {
 	if !s.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(Data) {
 		return fmt.Errorf("%w: content is %v, not data", ErrSyntax, oid)
 	}
-	cipher, ok := alg.ReadID(&s)
+	cipher, chained, ok := readCipher(&s)
+	if chained {
+		return fmt.Errorf("%w: %w", ErrSyntax, ErrChained)
+	}
 	if !ok || !cipher.Equal(alg.SM4) && !cipher.Equal(alg.SM4ECB) {
 		return fmt.Errorf("%w: content cipher %v", ErrSyntax, cipher)
 	}
@@ -239,6 +264,35 @@ func (e *Envelope) readContent(s cryptobyte.String) error {
 		return ErrSyntax
 	}
 	return nil
+}
+
+// readCipher reads the content's cipher. SM4 by itself is ECB here; with an
+// initial vector beside it, it is CBC.
+func readCipher(s *cryptobyte.String) (cipher asn1.ObjectIdentifier, chained, ok bool) {
+	var seq cryptobyte.String
+	ok = s.ReadASN1(&seq, cbasn1.SEQUENCE) && seq.ReadASN1ObjectIdentifier(&cipher)
+	return cipher, ok && (cipher.Equal(alg.SM4CBC) || cipher.Equal(alg.SM4) && seq.PeekASN1Tag(cbasn1.OCTET_STRING)), ok
+}
+
+// ParseUnsigned reads EnvelopedData in a ContentInfo. Its Envelope has no
+// signer: it can be re-encoded, and nobody answers for it.
+func ParseUnsigned(der []byte) (Envelope, error) {
+	s := cryptobyte.String(der)
+	var info, outer, body, recipients, content cryptobyte.String
+	var oid asn1.ObjectIdentifier
+	var version int
+	if len(der) > SizeMax || !s.ReadASN1(&info, cbasn1.SEQUENCE) || !s.Empty() || !info.ReadASN1ObjectIdentifier(&oid) || !oid.Equal(Enveloped) {
+		return Envelope{}, fmt.Errorf("%w: not enveloped data", ErrSyntax)
+	}
+	if !info.ReadASN1(&outer, context(0).Constructed()) || !info.Empty() || !outer.ReadASN1(&body, cbasn1.SEQUENCE) || !outer.Empty() ||
+		!body.ReadASN1Integer(&version) || version != 1 || !body.ReadASN1(&recipients, cbasn1.SET) || !body.ReadASN1(&content, cbasn1.SEQUENCE) || !body.Empty() {
+		return Envelope{}, ErrSyntax
+	}
+	var e Envelope
+	if err := e.readRecipient(recipients); err != nil {
+		return e, err
+	}
+	return e, e.readContent(content)
 }
 
 // readCerts keeps the first certificate, the signer's by custom.

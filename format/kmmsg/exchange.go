@@ -52,6 +52,7 @@ type Result struct {
 	Point      []byte // the encryption key
 	SessionKey []byte // DER SM2Cipher, to the user's signing key
 	Content    []byte // SM4-ECB, 64 bytes: 32 zeros ‖ private key
+	Envelope   []byte // SignedAndEnvelopedData as the key centre wrote it
 	ErrNo      int    // 0 for success
 	Desc       string
 }
@@ -114,7 +115,7 @@ func result(ask Ask, a Answer) (Result, error) {
 	if bytes.Equal(a.Point, ask.Point) {
 		return r, errors.New("the encryption key is the signing key")
 	}
-	r.Point, r.SessionKey, r.Content = a.Point, e.SessionKey, e.Content
+	r.Point, r.SessionKey, r.Content, r.Envelope = a.Point, e.SessionKey, e.Content, a.Sealed
 	if len(r.Content) != 64 && len(r.Content) != 32 {
 		return r, fmt.Errorf("sealed key has %d bytes", len(r.Content))
 	}

@@ -32,6 +32,15 @@ const (
 	PublishDigest = "digest" // the ledger names its digest only
 )
 
+// Forms in which a package carries the sealed encryption key besides
+// SM2EnvelopedKey. (密钥信封格式)
+const (
+	SealedKey = "sealed-key" // SM2EnvelopedKey only (GB/T 35276)
+	SKF32     = "skf-32"     // ENVELOPEDKEYBLOB for tokens that want 32 octets encrypted (GM/T 0016)
+	SKF64     = "skf-64"     // ENVELOPEDKEYBLOB for tokens that want all 64
+	P7        = "p7"         // SignedAndEnvelopedData (GB/T 35275, GM/T 0010)
+)
+
 // Profile is one sort of certificate.
 type Profile struct {
 	Name     string     `json:"name"`
@@ -53,9 +62,23 @@ type Profile struct {
 	Identity []string   `json:"identity,omitempty"` // kinds of documents accepted
 	PathLen  int        `json:"path_len,omitempty"`
 	NoCheck  bool       `json:"no_check,omitempty"`
-	Plain    bool       `json:"plain,omitempty"` // no CDP and AIA: roots
-	Codes    []CodeRule `json:"codes,omitempty"` // identity extensions; off unless a profile says so
+	Plain    bool       `json:"plain,omitempty"`    // no CDP and AIA: roots
+	Codes    []CodeRule `json:"codes,omitempty"`    // identity extensions; off unless a profile says so
+	Envelope string     `json:"envelope,omitempty"` // form of the sealed key; SealedKey when left out
 }
+
+// Form is the form in which a package carries the sealed key.
+func (p Profile) Form() string {
+	if p.Envelope == "" {
+		return SealedKey
+	}
+	return p.Envelope
+}
+
+// NeedsOriginal reports whether the form can be made only from the whole of
+// what the key centre sent: SM2EnvelopedKey has lost the signature and the
+// first 32 of the 64 encrypted octets.
+func (p Profile) NeedsOriginal() bool { return p.Form() == SKF64 || p.Form() == P7 }
 
 // CodeRule puts the number of one kind of document into the certificate, in an
 // identity extension whose form is data: editions of GM/T 0015 differ.
@@ -142,6 +165,14 @@ func Parse(text []byte) (Profile, error) {
 	case "sign", "ca", "root":
 	default:
 		return p, fmt.Errorf("usage %q", p.Usage)
+	}
+	switch p.Form() {
+	case SealedKey, SKF32, SKF64, P7:
+	default:
+		return p, fmt.Errorf("envelope %q", p.Envelope)
+	}
+	if p.Envelope != "" && !p.Dual {
+		return p, errors.New("an envelope without an encryption certificate")
 	}
 	if _, err := OID(p.Policy); err != nil && !p.Plain {
 		return p, fmt.Errorf("policy: %w", err)

@@ -187,6 +187,8 @@ func TestAProfileIsReadStrictly(t *testing.T) {
 		"a policy no reader takes":     strings.Replace(good, "2.999.1", "2.999.99999999999", 1),
 		"an unknown purpose":           strings.Replace(good, `"usage"`, `"sign_eku":["codeSigning"],"usage"`, 1),
 		"a misspelt usage":             strings.Replace(good, `"usage":"sign"`, `"usage":"Sign"`, 1),
+		"an unknown envelope":          strings.Replace(good, `"usage"`, `"dual":true,"envelope":"skf","usage"`, 1),
+		"an envelope for nothing":      strings.Replace(good, `"usage"`, `"envelope":"p7","usage"`, 1),
 		"no usage":                     strings.Replace(good, `"usage":"sign",`, ``, 1),
 		"a second profile":             good + good,
 		"a brace too many":             good + "}",

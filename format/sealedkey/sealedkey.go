@@ -88,14 +88,22 @@ func Parse(der []byte) (Envelope, error) {
 }
 
 // FromEnveloped re-encodes what a key centre sends in GM/T 0010 form. The
-// content may have 32 or 64 bytes; nothing is decrypted.
+// content may have 32 or 64 bytes; nothing is decrypted. Blocks that were
+// chained cannot be re-encoded: whoever reads CBC refuses before coming here.
 func FromEnveloped(sessionKey, content, point []byte) (Envelope, error) {
 	e := Envelope{SessionKey: sessionKey, Point: point, Content: content}
 	if err := e.check(); err != nil {
 		return Envelope{}, err
 	}
-	e.Content = content[len(content)-scalarSize:]
-	return e, nil
+	return e.Narrow(), nil
+}
+
+// Narrow is the same key with 32 encrypted octets, as SM2EnvelopedKey has it.
+func (e Envelope) Narrow() Envelope {
+	if len(e.Content) == fieldSize {
+		e.Content = e.Content[fieldSize-scalarSize:]
+	}
+	return e
 }
 
 func (e Envelope) check() error {

@@ -5,6 +5,7 @@
 package soft
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/cipher"
 	"crypto/rand"
@@ -253,6 +254,33 @@ func (d *Device) NewPair(master string) (hsm.Pair, error) {
 	defer clear(secret)
 	w, err := d.Wrap(master, secret, point)
 	return hsm.Pair{Point: point, Private: w}, err
+}
+
+// Prove checks that a wrapped private key is that of its point.
+func (d *Device) Prove(p hsm.Pair) error {
+	secret, err := d.Unwrap(p.Private.Master, p.Private, p.Point)
+	if err != nil {
+		return err
+	}
+	defer clear(secret)
+	key, err := sm2.NewPrivateKey(secret)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(alg.Point(&key.PublicKey), p.Point) {
+		return errors.New("soft key store: private key of another point")
+	}
+	return nil
+}
+
+// Rewrap moves a wrapped private key under another wrapping key.
+func (d *Device) Rewrap(p hsm.Pair, master string) (hsm.Wrapped, error) {
+	secret, err := d.Unwrap(p.Private.Master, p.Private, p.Point)
+	if err != nil {
+		return hsm.Wrapped{}, err
+	}
+	defer clear(secret)
+	return d.Wrap(master, secret, p.Point)
 }
 
 // Envelope seals a private key to its owner's signing key.

@@ -113,10 +113,11 @@ type KeyAsk struct {
 
 // KeyAnswer is one pair, or why there is none.
 type KeyAnswer struct {
-	Serial  []byte
-	Point   []byte
-	Sealed  []byte // SM2EnvelopedKey
-	Refused string
+	Serial   []byte
+	Point    []byte
+	Sealed   []byte // SM2EnvelopedKey
+	Envelope []byte // the same as the key centre sent it (GM/T 0010)
+	Refused  string
 }
 
 // Issuer signs certificates with one key.

@@ -18,6 +18,7 @@ import (
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/format/sealedkey"
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
@@ -348,6 +349,9 @@ func (j *job) take(answers []KeyAnswer) error {
 			return fmt.Errorf("key centre gave an unusable key for %s", j.ID)
 		}
 		j.encKey, j.Sealed = a.Point, a.Sealed
+		if j.profile.NeedsOriginal() {
+			j.Sealed = a.Envelope
+		}
 		return nil
 	}
 	return fmt.Errorf("key centre did not answer for %s", j.ID)
@@ -429,6 +433,9 @@ func (w *work) record(ctx context.Context) error {
 	var entries []Publication
 	var lines []audit.Entry
 	for _, j := range w.at(Intended) {
+		if err := w.is.recallKey(ctx, j); err != nil {
+			return err
+		}
 		j.State = Recorded
 		jobs = append(jobs, j.Job)
 		entries = append(entries, w.is.publish(j, now)...)
@@ -472,6 +479,44 @@ func (is *Issuer) sign(j *job) error {
 	return nil
 }
 
+// recallKey finds the encryption key of a job that was interrupted after the
+// centre had answered: it is in the draft, or in the certificate that stays.
+func (is *Issuer) recallKey(ctx context.Context, j *job) error {
+	switch {
+	case j.encKey != nil:
+	case j.TBS.Enc != nil:
+		c, err := cert.ParseTBS(j.TBS.Enc)
+		if err != nil {
+			return fmt.Errorf("reading the draft of %s: %w", j.ID, err)
+		}
+		j.encKey = c.Point
+	case j.Escrow != nil:
+		enc, err := is.Store.Certificate(ctx, j.Escrow)
+		if err != nil {
+			return err
+		}
+		c, err := cert.Parse(enc.DER)
+		if err != nil {
+			return err
+		}
+		j.encKey = c.Point
+	}
+	return nil
+}
+
+// handed is the sealed key as every package has it, whatever more the RA is
+// given: its digest in public is one the subscriber can recompute.
+func (j *job) handed() []byte {
+	if !j.profile.NeedsOriginal() {
+		return j.Sealed
+	}
+	e, _, err := sealedkey.Of(j.Sealed, j.encKey)
+	if err != nil {
+		return j.Sealed // the desk will not deliver it
+	}
+	return e.Narrow().Bytes()
+}
+
 // publish writes the ledger entries of a job: each certificate, and the digest
 // of the escrow.
 func (is *Issuer) publish(j *job, now time.Time) []Publication {
@@ -484,12 +529,12 @@ func (is *Issuer) publish(j *job, now time.Time) []Publication {
 		return Publication{record.Entry{Kind: record.KindCertificate, At: now, Body: body}.Bytes(), der}
 	}
 	if j.Escrow != nil { // what was recovered is told by its digest
-		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Escrow, j.Sealed)}
+		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Escrow, j.handed())}
 		return []Publication{one(j.DER.Sign, j.Serials.Sign, j.Escrow, profile.Sign, j.Shards[0]), {Leaf: escrow.Bytes()}}
 	}
 	list := []Publication{one(j.DER.Sign, j.Serials.Sign, j.Serials.Enc, profile.Sign, j.Shards[0])}
 	if j.DER.Enc != nil {
-		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Serials.Enc, j.Sealed)}
+		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Serials.Enc, j.handed())}
 		list = append(list, one(j.DER.Enc, j.Serials.Enc, j.Serials.Sign, profile.Enc, j.Shards[1]), Publication{Leaf: escrow.Bytes()})
 	}
 	return list

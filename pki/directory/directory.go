@@ -48,6 +48,10 @@ type Directory struct {
 	org   string              // of the CA
 	wake  chan struct{}
 	seed  maphash.Seed
+
+	// Applied, when set before Run, is called after every run of the ledger: whoever
+	// takes entries further need not look by the clock.
+	Applied func()
 }
 
 // top is the parent of the suffix.
@@ -128,6 +132,9 @@ func (d *Directory) follow(ctx context.Context, f *ledger.Follower) error {
 		return err
 	}
 	f.At = run.Frontier
+	if d.Applied != nil {
+		d.Applied()
+	}
 	return nil
 }
 
@@ -243,7 +250,7 @@ func (d *Directory) authority(der []byte) error {
 	if err := d.tree(organisation(n)); err != nil {
 		return err
 	}
-	return d.put(fmt.Sprintf("CN=%s,OU=CA,%s", escape(n.CN), d.base()), []ldapmsg.Attribute{
+	return d.put(d.authorityName(n), []ldapmsg.Attribute{
 		text("objectClass", "top", "applicationProcess", "pkiCA", "hufuCertificateHolder"), text("cn", n.CN), text("o", n.O),
 		text("serialNumber", c.SerialHex()), {Type: "cACertificate;binary", Values: [][]byte{der}},
 	})
@@ -265,7 +272,7 @@ func (d *Directory) tree(org string) error {
 	if err := d.put(d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organization"), text("o", org)}); err != nil {
 		return err
 	}
-	for _, ou := range []string{"CA", "CRL", "ARL", "Users"} {
+	for _, ou := range containers {
 		if err := d.put("OU="+ou+","+d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organizationalUnit"), text("ou", ou)}); err != nil {
 			return err
 		}
@@ -294,7 +301,7 @@ func (d *Directory) certificate(c record.Certificate, der []byte) error {
 		attrs = []ldapmsg.Attribute{
 			text("objectClass", "top", "person", "organizationalPerson", "inetOrgPerson", "pkiUser", "hufuCertificateHolder"),
 			text("cn", n.CN), text("sn", n.CN), text("serialNumber"), text("userCertificate;binary"), text("hufuCertificateStatus"),
-			text("o", n.O), text("ou", n.OU...), text("l", n.L), text("st", n.ST), text("c", n.C), text("mail", n.E), text("hufuProfile", c.Profile),
+			text("o", n.O), text("ou", distinct(n.OU)...), text("l", n.L), text("st", n.ST), text("c", n.C), text("mail", n.E), text("hufuProfile", c.Profile),
 		}
 		attrs = slices.DeleteFunc(attrs, func(a ldapmsg.Attribute) bool {
 			return len(a.Values) == 0 && !slices.Contains([]string{"serialNumber", "userCertificate;binary", "hufuCertificateStatus"}, a.Type)
@@ -353,22 +360,21 @@ func (d *Directory) status(s record.Status) error {
 	return d.put(name, attrs)
 }
 
-// list publishes a revocation list where its distribution point says.
+// list publishes a revocation list where its distribution point says; what else
+// lies there stays.
 func (d *Directory) list(l record.CRL, der []byte) error {
-	cn, ou, attr := "crl", "CRL", "certificateRevocationList;binary"
-	if shard, ok := strings.CutPrefix(l.Scope, "shard-"); ok {
-		cn = "crl" + shard
+	p := placeOf(l.Scope)
+	attrs := slices.DeleteFunc(d.attrs(d.listName(p)), func(a ldapmsg.Attribute) bool { return a.Type == "objectClass" || a.Type == "cn" || a.Type == p.attr })
+	kinds := text("objectClass", "top", "cRLDistributionPoint")
+	attrs = append([]ldapmsg.Attribute{kinds, text("cn", p.cn)}, append(attrs, ldapmsg.Attribute{Type: p.attr, Values: [][]byte{der}})...)
+	if slices.ContainsFunc(attrs, func(a ldapmsg.Attribute) bool { return a.Type == attrDelta }) {
+		attrs[0] = text("objectClass", "top", "cRLDistributionPoint", "deltaCRL")
 	}
-	if l.Scope == "arl" {
-		cn, ou, attr = "arl", "ARL", "authorityRevocationList;binary"
-	}
-	return d.put(fmt.Sprintf("CN=%s,OU=%s,%s", cn, ou, d.base()), []ldapmsg.Attribute{
-		text("objectClass", "top", "cRLDistributionPoint"), text("cn", cn), {Type: attr, Values: [][]byte{der}},
-	})
+	return d.put(d.listName(p), attrs)
 }
 
 func (d *Directory) attrs(name string) []ldapmsg.Attribute {
-	id, ok := d.find(name)
+	id, ok := d.Find(name)
 	if !ok {
 		return nil
 	}
@@ -466,7 +472,8 @@ func (d *Directory) index(offset int64, e seen) error {
 	return nil
 }
 
-func (d *Directory) find(name string) (uint32, bool) {
+// Find is the number of the entry of that name, however it is written.
+func (d *Directory) Find(name string) (uint32, bool) {
 	rdns, ok := parseDN(name)
 	if !ok {
 		return 0, false

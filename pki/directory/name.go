@@ -24,7 +24,7 @@ const (
 var known = map[string]matching{
 	"objectclass": classes, "cn": words, "sn": words, "serialnumber": serials, "c": words, "l": words, "st": words, "o": words, "ou": words,
 	"mail": words, "usercertificate": certificates, "cacertificate": certificates, "certificaterevocationlist": lists,
-	"authorityrevocationlist": lists, "hufucertificatestatus": words, "hufuprofile": words,
+	"authorityrevocationlist": lists, "deltarevocationlist": lists, "hufucertificatestatus": words, "hufuprofile": words,
 }
 
 // aliases are other names of attribute types.
@@ -32,7 +32,7 @@ var aliases = map[string]string{
 	"2.5.4.0": "objectclass", "commonname": "cn", "2.5.4.3": "cn", "surname": "sn", "2.5.4.4": "sn", "2.5.4.5": "serialnumber", "countryname": "c", "2.5.4.6": "c",
 	"localityname": "l", "2.5.4.7": "l", "stateorprovincename": "st", "s": "st", "2.5.4.8": "st", "organizationname": "o", "2.5.4.10": "o",
 	"organizationalunitname": "ou", "2.5.4.11": "ou", "emailaddress": "mail", "e": "mail", "email": "mail", "rfc822mailbox": "mail", "0.9.2342.19200300.100.1.3": "mail",
-	"2.5.4.36": "usercertificate", "2.5.4.37": "cacertificate", "2.5.4.38": "authorityrevocationlist", "2.5.4.39": "certificaterevocationlist",
+	"2.5.4.36": "usercertificate", "2.5.4.37": "cacertificate", "2.5.4.38": "authorityrevocationlist", "2.5.4.39": "certificaterevocationlist", "2.5.4.53": "deltarevocationlist",
 	"2.999.1.3.1": "hufucertificatestatus", "2.999.1.3.2": "hufuprofile",
 }
 

@@ -1,6 +1,7 @@
 package km
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ func (v *Vault) begin(ctx context.Context, c *call) (Task, map[string]Record, er
 		if !errors.Is(err, ErrShort) {
 			return t, held, err
 		}
-		if fresh, err = v.generate(applies); err != nil {
+		if fresh, err = v.generate(ctx, applies); err != nil {
 			return Task{}, nil, err
 		}
 	}
@@ -156,10 +157,18 @@ func (v *Vault) answer(a kmmsg.Ask, outcome int, held map[string]Record) (kmmsg.
 }
 
 // generate makes pairs on all cores.
-func (v *Vault) generate(n int) ([]hsm.Pair, error) {
+func (v *Vault) generate(ctx context.Context, n int) ([]hsm.Pair, error) {
+	master := v.Master
+	if v.Wrapping != nil {
+		label, err := v.Wrapping(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the master key in force: %w", err)
+		}
+		master = cmp.Or(label, master)
+	}
 	pairs := make([]hsm.Pair, n)
 	err := parallel(n, func(i int) (err error) {
-		pairs[i], err = v.Device.NewPair(v.Master)
+		pairs[i], err = v.Device.NewPair(master)
 		return err
 	})
 	if err != nil {

@@ -314,7 +314,7 @@ func (c *Court) do(ctx context.Context, r proposal.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := v.Device.Envelope(v.Master, rec.Pair, to.Point, v.Identity)
+	sealed, err := v.Device.Envelope(rec.Pair.Private.Master, rec.Pair, to.Point, v.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("sealing the key: %w", err)
 	}

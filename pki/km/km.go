@@ -119,7 +119,11 @@ type Vault struct {
 	Cert      []byte   // the centre's own certificate, DER
 	CAs       [][]byte // certificates of the CA servers registered here, DER
 	Now       func() time.Time
-	Low, High int // watermarks of the standby store
+	Low, High int // watermarks of the standby store, until others are on record
+	// Marks returns the watermarks on record; may be nil.
+	Marks func(ctx context.Context) (low, high int, ok bool, err error)
+	// Wrapping returns the master key in force, empty for Master; may be nil.
+	Wrapping func(ctx context.Context) (string, error)
 
 	once    sync.Once
 	self    *cert.Certificate

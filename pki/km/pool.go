@@ -21,7 +21,22 @@ type Status struct {
 // Status counts the pairs in each store.
 func (v *Vault) Status(ctx context.Context) (Status, error) {
 	n, err := v.Store.Count(ctx)
-	return Status{n[Standby], n[InUse], n[History], v.Low, v.High, v.Device.Name()}, err
+	if err != nil {
+		return Status{}, err
+	}
+	low, high, err := v.marks(ctx)
+	return Status{n[Standby], n[InUse], n[History], low, high, v.Device.Name()}, err
+}
+
+// marks are the watermarks in force.
+func (v *Vault) marks(ctx context.Context) (low, high int, err error) {
+	if v.Marks != nil {
+		low, high, ok, err := v.Marks(ctx)
+		if err != nil || ok {
+			return low, high, err
+		}
+	}
+	return v.Low, v.High, nil
 }
 
 // Fill makes pairs until the standby store holds as many as High says
@@ -33,10 +48,14 @@ func (v *Vault) Fill(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("counting the pool: %w", err)
 	}
+	_, high, err := v.marks(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the watermarks: %w", err)
+	}
 	stored := make(chan error, 1)
 	stored <- nil
-	for need := v.High - n[Standby]; need > 0 && ctx.Err() == nil; need -= fillBatch {
-		pairs, err := v.generate(min(need, fillBatch))
+	for need := high - n[Standby]; need > 0 && ctx.Err() == nil; need -= fillBatch {
+		pairs, err := v.generate(ctx, min(need, fillBatch))
 		if before := <-stored; err != nil || before != nil {
 			return firstOf(before, err)
 		}
@@ -96,7 +115,10 @@ func (v *Vault) Run(ctx context.Context) error {
 
 func (v *Vault) refill(ctx context.Context) error {
 	n, err := v.Store.Count(ctx)
-	if err != nil || n[Standby] >= v.Low {
+	if err != nil {
+		return err
+	}
+	if low, _, err := v.marks(ctx); err != nil || n[Standby] >= low {
 		return err
 	}
 	return v.Fill(ctx)

@@ -112,6 +112,9 @@ func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
 		default:
 			rec.Reply, rec.Trouble = a.Reply, nil
 			rec.SignSerial, rec.EncSerial = a.Reply.Serials()
+			if _, err := r.Package(rec, nil); err != nil {
+				rec.Trouble = undeliverable(err)
+			}
 		}
 		moved++
 		if err := r.byMachine(rec, do, note, &saves, &lines); err != nil {
@@ -142,6 +145,17 @@ func (r *Registrar) replaced(ctx context.Context, rec Record, saves *[]Save, lin
 // can reports whether a case's table has an act from where it stands.
 func can(rec Record, do casework.Action) bool {
 	return slices.ContainsFunc(Kinds[rec.Kind].Steps, func(s casework.Step) bool { return s.From == rec.State && s.Do == do })
+}
+
+// undeliverable is why the certificates, which stand, cannot be handed out; the
+// case says so before anybody tries.
+func undeliverable(err error) *refusal.Report {
+	f := refusal.Of(err)
+	if f == nil {
+		f = BadEnvelope.Because("%v", err)
+	}
+	report := f.Report()
+	return &report
 }
 
 // requestOf is what the CA is asked: the content, and the signed steps.

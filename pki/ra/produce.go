@@ -19,9 +19,12 @@ type Package struct {
 	Enc    []byte `json:"enc.pem,omitempty"`
 	Chain  []byte `json:"chain.pem"`
 	Sealed []byte `json:"sealed-key.der,omitempty"`
+	SKF    []byte `json:"key.skf,omitempty"` // the same key for a token, where the profile says so
+	P7     []byte `json:"key.p7,omitempty"`  // the same key in GM/T 0010 form, likewise
 }
 
-// PackageOf writes the package of a delivered case; the same bytes each time.
+// PackageOf writes the package of a delivered case without a further form of
+// the key; the same bytes each time.
 func PackageOf(rec Record, chain [][]byte) Package {
 	p := Package{Sign: cert.PEM(rec.Reply.Sign), Sealed: rec.Reply.Sealed}
 	if rec.Reply.Enc != nil {
@@ -33,32 +36,33 @@ func PackageOf(rec Record, chain [][]byte) Package {
 	return p
 }
 
-// files are a package's files in a fixed order; absent ones are left out.
-func (p Package) files() []file {
-	var list []file
-	for _, f := range []file{{"sign.pem", p.Sign}, {"enc.pem", p.Enc}, {"chain.pem", p.Chain}, {"sealed-key.der", p.Sealed}} {
-		if len(f.data) > 0 {
+// Files are a package's files in a fixed order; absent ones are left out.
+func (p Package) Files() []File {
+	var list []File
+	for _, f := range []File{{"sign.pem", p.Sign}, {"enc.pem", p.Enc}, {"chain.pem", p.Chain}, {"sealed-key.der", p.Sealed}, {"key.skf", p.SKF}, {"key.p7", p.P7}} {
+		if len(f.Data) > 0 {
 			list = append(list, f)
 		}
 	}
 	return list
 }
 
-type file struct {
-	name string
-	data []byte
+// File is one file of a package.
+type File struct {
+	Name string
+	Data []byte
 }
 
 // Zip packs a package; the same bytes each time.
 func (p Package) Zip() ([]byte, error) {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	for _, f := range p.files() {
-		w, err := z.Create(f.name)
+	for _, f := range p.Files() {
+		w, err := z.Create(f.Name)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := w.Write(f.data); err != nil {
+		if _, err := w.Write(f.Data); err != nil {
 			return nil, err
 		}
 	}

@@ -92,9 +92,7 @@ func (a *authority) answer(id string) ra.Answer {
 		return ra.Answer{}
 	}
 	if _, ok := a.issued[id]; !ok {
-		a.issued[id] = enroll.Reply{
-			Sign: ratest.Certificate(a.t, id, newKey(a.t), ratest.Now), Enc: ratest.Certificate(a.t, id, newKey(a.t), ratest.Now), Sealed: []byte("sealed"),
-		}
+		a.issued[id] = ratest.Reply(a.t, id, ratest.Now)
 	}
 	return ra.Answer{Reply: a.issued[id]}
 }
@@ -271,9 +269,9 @@ func TestACaseGoesFromTheCounterToTheSubscribersHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pack := ra.PackageOf(rec, [][]byte{p.Who["clerk"].Cert})
-	if !bytes.Contains(pack.Sign, []byte("BEGIN CERTIFICATE")) || pack.Enc == nil || pack.Chain == nil || string(pack.Sealed) != "sealed" {
-		t.Errorf("%+v", pack)
+	pack, err := p.Package(rec, [][]byte{p.Who["clerk"].Cert})
+	if err != nil || !bytes.Contains(pack.Sign, []byte("BEGIN CERTIFICATE")) || pack.Enc == nil || pack.Chain == nil || !bytes.Equal(pack.Sealed, rec.Reply.Sealed) {
+		t.Errorf("%+v %v", pack, err)
 	}
 	r := p.must("clerk2", ra.Order{Act: "ra.revoke", Serial: " " + strings.ToLower(rec.EncSerial), Reason: "keyCompromise", Note: "丢失"})
 	p.must("reviewer", ra.Order{Act: "ra.approve", IDs: []string{r.ID}})

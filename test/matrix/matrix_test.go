@@ -50,11 +50,14 @@ var declared = map[string]map[string]string{
 		"ra.unfreeze/unfreeze": "ra.clerk", "ra.unfreeze/approve": "ra.reviewer", "ra.unfreeze/reject": "ra.reviewer", "ra.unfreeze/withdraw": "ra.clerk",
 		"ra.recover/submit": "ra.clerk", "ra.recover/discard": "ra.clerk", "ra.recover/withdraw": "ra.clerk", "ra.recover/return": "ra.reviewer", "ra.recover/reject": "ra.reviewer", "ra.recover/approve": "ra.reviewer",
 		"ra.recover/authorise": "ra.admin", "ra.recover/reject@reviewed": "ra.admin", "ra.recover/produce": "ra.producer",
+		"ra.evidence-file": "ra.auditor ra.admin ra.reviewer",
 	},
 	"km": {
 		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
 		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "km.custody": "km.forensic",
 		"km.judicial/propose": "km.operator", "km.judicial/confirm": "km.forensic", "km.judicial/reject": "km.forensic", "km.judicial/withdraw": "km.operator", "km.judicial/release": "km.forensic",
+		"km.marks/propose": "km.operator", "km.marks/confirm": "km.admin", "km.marks/reject": "km.admin", "km.marks/withdraw": "km.operator", "km.make/propose": "km.operator", "km.drill/propose": "km.operator",
+		"km.master/propose": "km.admin", "km.master/confirm": "km.super", "km.master/reject": "km.super", "km.master/withdraw": "km.admin",
 	},
 }
 
@@ -389,7 +392,7 @@ func (w *world) audited(s access.System) {
 // covered says under which acts of the table each operation of an interface is
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
-	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody",
+	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "evidence-file": "ra.evidence-file",
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
@@ -459,11 +462,19 @@ func (w *world) tries() map[string]try {
 	id := w.sign("ca-admin", "/api/v1/proposals", propose("people.revoke:ca.operator", staff.Change{ID: "ca-operator2", Reason: "核对"}))
 	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
 	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
-	m["km km.pool"] = gets("pool")
 	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
 	w.gates(m)
-	w.court(m, w.cases(m, gets))
+	enc := w.cases(m, gets)
+	w.court(m, enc)
 	m["km km.custody"] = gets("custody")
+	m["km km.pool"] = gets("pool", "drills", "keys/"+enc)
+	w.matter(m, "km", "km.marks", map[string]int{"low": 100, "high": 200}, "km-operator", "km-admin")
+	w.matter(m, "km", "km.master", map[string]string{"reason": "核对"}, "km-admin", "km-super")
+	for _, name := range []string{"km.make", "km.drill"} {
+		m["km "+name+"/propose"] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/proposals", propose(name, map[string]int{"count": 1}))
+		}
+	}
 	return m
 }
 
@@ -492,7 +503,7 @@ func (w *world) gates(m map[string]try) {
 		}
 	}
 	open := map[string]string{"policy": others[0], "qualification": "样例", "from": "2026-01-01", "to": "2099-12-31", "cps": "CPS-1.0"}
-	halt, halted := map[string]string{"policy": others[0], "reason": "核对"}, map[string]string{"policy": others[1], "reason": "核对"}
+	halt, halted := map[string]string{"policy": others[0], "reason": "核对"}, map[string]string{"policy": others[len(others)-1], "reason": "核对"}
 	w.matter(m, "ca", "gate.open", open, "ca-operator", "ca-operator2")
 	m["ca gate.suspend/propose"] = func(r access.Role) string {
 		return w.order(holder(r), "/api/v1/proposals", propose("gate.suspend", halt))
@@ -658,6 +669,7 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	m["ra ra.draft"] = posts("drafts", func() any { return form() })
 	m["ra ra.sheet"] = posts("sheets?name=b.csv", func() any { return append(sheet, rand.Text()...) })
 	m["ra ra.evidence"] = posts("evidence?name=b.txt", func() any { return []byte("另一份") })
+	m["ra ra.evidence-file"] = gets("cases/" + delivered + "/evidence.zip")
 	m["ra ra.package"] = gets("cases/"+delivered+"/package", "cases/"+delivered+"/package.zip")
 	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status")
 	on := func(kind, do, id string) {

@@ -164,7 +164,7 @@ type Request struct {
 type Reply struct {
 	Sign   []byte `json:"sign"`             // DER
 	Enc    []byte `json:"enc,omitempty"`    // DER
-	Sealed []byte `json:"sealed,omitempty"` // SM2EnvelopedKey
+	Sealed []byte `json:"sealed,omitempty"` // SM2EnvelopedKey, or the key centre's own envelope where the profile's form needs all of it
 }
 
 // Serials of the certificates in a reply, for people.

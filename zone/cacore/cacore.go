@@ -22,6 +22,7 @@ import (
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
+	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
 	"github.com/hufu-pki/hufu/wire/tiles"
@@ -58,6 +59,7 @@ type Config struct {
 	Tiles    string           // URL of the service zone's receiver
 	Now      func() time.Time
 	HTTP     *http.Client
+	Outside  func() []api.Check // how what is published looks from outside; may be nil
 }
 
 // Origin names the public ledger of a CA.

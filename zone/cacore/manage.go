@@ -122,6 +122,9 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))
 		}
 	}
+	if c.Outside != nil {
+		list = append(list, c.Outside()...)
+	}
 	return list, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
@@ -21,9 +23,11 @@ import (
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/directory"
+	"github.com/hufu-pki/hufu/pki/directory/ldappush"
 	"github.com/hufu-pki/hufu/pki/directory/ldapserver"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/pki/ra/raevidence"
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
 	"github.com/hufu-pki/hufu/pki/ra/raweb"
 	"github.com/hufu-pki/hufu/pki/va"
@@ -70,11 +74,16 @@ type Config struct {
 	BlindKey  []byte
 	CPS       string
 	Accord    string
-	PublicURL string // of the public's services, as certificates name it
-	Mark      string // a standing warning on every page; may be empty
+	PublicURL string                 // of the public's services, as certificates name it
+	Publish   *ldappush.Server       // an external directory to publish into; nil is none
+	Figures   []prometheus.Collector // further metrics
+	Mark      string                 // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
 }
+
+// auditOrigin names the registration system's trail.
+const auditOrigin = "hufu/audit/ra"
 
 // follow is how often readers look at the ledger although nobody woke them.
 const follow = time.Second
@@ -138,6 +147,10 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	g.AtEnd(dir.Close)
+	figures, err := publish(g, c, dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	g.Go(func(ctx context.Context) { answering.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
@@ -150,7 +163,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	if err := public(g, c.Public, pub); err != nil {
 		return nil, nil, err
 	}
-	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub)); err != nil {
+	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub, append(figures, c.Figures...)...)); err != nil {
 		return nil, nil, err
 	}
 	l, err := net.Listen("tcp", c.LDAP)
@@ -249,13 +262,18 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err != nil {
 		return err
 	}
-	files, err := g.Trail(db, "hufu/audit/ra", filepath.Join(c.Dir, "audit"), auditKey, c.Now)
+	trail := &audit.Trail{DB: db, Auditor: access.RA.Auditor, Admin: access.RA.AuditAdmin, Now: c.Now}
+	files, err := g.Trail(db, auditOrigin, filepath.Join(c.Dir, "audit"), auditKey, c.Now)
 	if err != nil {
 		return err
 	}
 	register := &access.People{DB: db}
 	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
 	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
+	auditPub, ok := auditKey.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return errors.New("audit key is not an SM2 key")
+	}
 	r := &ra.Registrar{
 		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
@@ -264,9 +282,13 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	g.Go(worker.Run)
 	site := (&api.Site{
 		Staff: access.RA.Roles,
-		Title: "虎符注册系统接口", Desk: people, Trail: &audit.Trail{DB: db, Auditor: access.RA.Auditor, Admin: access.RA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now,
+		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now,
 	}).Start()
-	ops := &raapi.API{Desk: r, Chain: c.Chain, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	binder := &raevidence.Binder{
+		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
+		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
+	}
+	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
 	changes, err := c.changes(g, db, people, register, ca)
 	if err != nil {

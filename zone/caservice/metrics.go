@@ -14,8 +14,9 @@ import (
 
 // metrics are the service zone's figures in Prometheus' form, without any
 // person's or certificate's name in them.
-func metrics(r *va.Responder, p *vahttp.Public) http.Handler {
+func metrics(r *va.Responder, p *vahttp.Public, more ...prometheus.Collector) http.Handler {
 	reg := prometheus.NewRegistry()
+	reg.MustRegister(more...)
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for name, v := range map[string]*atomic.Int64{
 		"ocsp_presigned": &p.Stats.Presigned, "ocsp_live": &p.Stats.Live, "ocsp_refused": &p.Stats.Refused, "crl": &p.Stats.CRL,

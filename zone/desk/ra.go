@@ -88,11 +88,13 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v raapi.EvidenceLine
 		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+	case "evidence-file":
+		return p.evidenceFile(ctx, a)
 	case "profiles":
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence show list batch profiles %s", verb, ChangeVerbs)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.
@@ -284,19 +286,28 @@ func (p *Person) produce(ctx context.Context, a Args) (any, error) {
 	if err := os.MkdirAll(a.Out, 0o755); err != nil {
 		return nil, err
 	}
-	files := []struct {
-		name string
-		data []byte
-	}{{"sign.pem", pack.Sign}, {"enc.pem", pack.Enc}, {"chain.pem", pack.Chain}, {"sealed-key.der", pack.Sealed}}
-	for _, f := range files {
-		if len(f.data) == 0 {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(a.Out, f.name), f.data, 0o644); err != nil {
+	for _, f := range pack.Files() {
+		if err := os.WriteFile(filepath.Join(a.Out, f.Name), f.Data, 0o644); err != nil {
 			return nil, err
 		}
 	}
 	return map[string]string{"id": id, "out": a.Out}, nil
+}
+
+// evidenceFile takes the evidence file of a case's certificates.
+func (p *Person) evidenceFile(ctx context.Context, a Args) (any, error) {
+	id, err := a.one("案件编号")
+	if err != nil {
+		return nil, err
+	}
+	if a.Out == "" {
+		return nil, &Usage{"需要 --out 文件"}
+	}
+	var data []byte
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id)+"/evidence.zip", nil, &data); err != nil {
+		return nil, err
+	}
+	return map[string]string{"id": id, "out": a.Out}, os.WriteFile(a.Out, data, 0o600)
 }
 
 func asRefused(err error, to **Refused) bool {

@@ -74,7 +74,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	vault := &km.Vault{Store: store, Device: c.Device, Master: KeyMaster, Identity: KeyIdentity, Cert: c.Cert, CAs: c.CAs, Now: c.Now, Low: c.Low, High: c.High}
+	vault := &km.Vault{Store: store, Device: c.Device, Master: KeyMaster, Identity: KeyIdentity, Cert: c.Cert, CAs: c.CAs, Now: c.Now, Low: c.Low, High: c.High, Marks: store.Marks, Wrapping: store.Master}
 	g.Go(func(ctx context.Context) { vault.Run(ctx) })
 	mux := http.NewServeMux()
 	mux.Handle("/", escrow.Handler{Answer: vault.Answer})

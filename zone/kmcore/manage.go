@@ -26,7 +26,8 @@ import (
 // Matters are the changes the centre's people may propose, as tables: what they
 // do needs a running core.
 func Matters() []proposal.Matter {
-	return append((&staff.Keeper{}).Matters(staff.KM), (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter())
+	list := append((&staff.Keeper{}).Matters(staff.KM), (&pool{}).matters()...)
+	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -45,7 +46,9 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	keeper := &staff.Keeper{DB: db, People: people, Now: c.Now, Issue: func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
 		return own.Issue(ctx, request, name, point)
 	}}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.KM)}).Start()
+	keys := &pool{vault: vault, keeper: &km.Keeper{Vault: vault, Store: store}, store: store, device: c.Device, now: c.Now}
+	g.Go(keys.keeper.Run)
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}).Start()
 	custody, ok, err := store.Custody(g.Context())
 	if err != nil {
 		return err
@@ -65,8 +68,16 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KM.Auditor, Admin: access.KM.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
-	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, vault, people) })
+	site.Overview(func(ctx context.Context) ([]api.Check, error) {
+		list, err := c.checks(ctx, vault, people)
+		if err != nil {
+			return nil, err
+		}
+		drill, err := keys.drillCheck(ctx)
+		return append(list, drill), err
+	})
 	shares(site, changes, custody, vault.Cert)
+	keys.queries(site, authorities(c.CAs))
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
 		func(ctx context.Context, _ *struct{}) (*status, error) {
@@ -99,6 +110,16 @@ func shares(site *api.Site, changes *proposal.Desk, custody km.Custody, centre [
 			}
 			return &api.Body[OwnShare]{Body: OwnShare{sealed, c.Point, custody.Seal}}, nil
 		})
+}
+
+// authorities are the names the records of registered CAs are kept under.
+func authorities(ders [][]byte) (names []string) {
+	for _, der := range ders {
+		if c, err := cert.Parse(der); err == nil {
+			names = append(names, km.Authority(c))
+		}
+	}
+	return names
 }
 
 // sweep forgets shares that were used or are no longer needed.

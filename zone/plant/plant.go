@@ -33,6 +33,17 @@ type Group struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 	close  []func() error
+	seals  []func(ctx context.Context) error
+}
+
+// Seal brings the audit ledgers' checkpoints up to what was committed by now.
+func (g *Group) Seal(ctx context.Context) error {
+	for _, seal := range g.seals {
+		if err := seal(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NewGroup begins a group that ends with ctx.
@@ -112,6 +123,7 @@ func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now f
 	}
 	folder := &ledger.Folder{Dir: dir, Key: pub, Origin: origin}
 	s := (&ledger.Sealer{DB: db, Log: audit.Log, Origin: origin, Key: key, Targets: []ledger.Target{folder}, Now: now}).Start()
+	g.seals = append(g.seals, s.Seal)
 	g.Go(s.Run)
 	g.Go(func(ctx context.Context) { // acts do not wait for the seal
 		tick := time.NewTicker(trailEvery)

@@ -15,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/zone/cacore"
 	"github.com/hufu-pki/hufu/zone/kmcore"
 )
@@ -43,7 +44,7 @@ func Matrix() []Row {
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":
-			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计", s.Roles, "", "GM/T 0034 §6.3.4"},
+			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计、单个密钥的状态和演练记录", s.Roles, "", "GM/T 0034 §6.3.4"},
 				Row{s.Name, "km.custody", "取得本人保管的份额（密封）", []access.Role{access.KMForensic}, "", "GM/T 0034 §10.3"})
 		}
 		rows = append(rows, changes(s.Name)...)
@@ -60,6 +61,7 @@ func desk() (rows []Row) {
 	for _, r := range ra.Rights {
 		rows = append(rows, Row{"ra", r.Act, r.Title, r.By, "", "GM/T 0034 §5.3.3"})
 	}
+	rows = append(rows, Row{"ra", "ra.evidence-file", "取得证书证据文件", raapi.Binders, "", "GM/T 0034 §5.3.8"})
 	for _, name := range slices.Sorted(maps.Keys(ra.Kinds)) {
 		k := ra.Kinds[name]
 		for _, s := range k.Steps {

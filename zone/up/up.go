@@ -26,6 +26,7 @@ import (
 	"github.com/hufu-pki/hufu/hsm/soft"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/caescrow"
+	"github.com/hufu-pki/hufu/pki/directory/ldappush"
 	"github.com/hufu-pki/hufu/wire/escrow"
 	"github.com/hufu-pki/hufu/zone/caconsole"
 	"github.com/hufu-pki/hufu/zone/cacore"
@@ -43,6 +44,7 @@ type Config struct {
 	PublicURL string // acknowledges that certificates name another URL
 	Now       func() time.Time
 	Out       io.Writer
+	Publish   *ldappush.Server  // an external directory to publish into; nil is none
 	Links     http.RoundTripper // carries links between zones; nil is plain HTTP
 }
 
@@ -224,6 +226,10 @@ func (c Config) zones(w World) ([]zone, error) {
 	if err != nil {
 		return nil, err
 	}
+	agreement, err := c.agreement(ledgerKey, cacore.Origin(certs["operating-ca"]))
+	if err != nil {
+		return nil, err
+	}
 	keys := &caescrow.Centre{
 		Key: server, Cert: certs["ca-server"], KM: certs["km-identity"], Now: c.Now,
 		Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
@@ -244,7 +250,7 @@ func (c Config) zones(w World) ([]zone, error) {
 		return cacore.Run(ctx, cacore.Config{
 			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
-			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client,
+			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks,
 		}, ready)
 	}
 	service := func(ctx context.Context, ready func()) error {
@@ -253,9 +259,10 @@ func (c Config) zones(w World) ([]zone, error) {
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
+			Publish: c.Publish, Figures: agreement.Figures(),
 		}, ready)
 	}
-	return append([]zone{km, core, service}, c.consoles()...), nil
+	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil
 }
 
 // consoles are the management zones: they hold no key.

@@ -71,7 +71,7 @@ func (c *Centre) Send(ctx context.Context, message []byte) ([]ca.KeyAnswer, erro
 			if err != nil {
 				return nil, fmt.Errorf("answer of the key centre: %w", err)
 			}
-			a.Sealed = e.Bytes()
+			a.Sealed, a.Envelope = e.Bytes(), r.Envelope
 		}
 		answers[i] = a
 	}

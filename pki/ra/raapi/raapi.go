@@ -24,6 +24,9 @@ type API struct {
 	Chain [][]byte // issuing CA first, then root
 	// Published returns how far the public ledger is and the lists it names.
 	Published func(ctx context.Context) (Published, error)
+	// Bind returns the evidence file about a case's certificates and its name; the
+	// reading is on the trail by then.
+	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
 }
 
 // CaseLine is a case in a list.
@@ -114,6 +117,7 @@ func (a *API) Mount(s *api.Site) {
 	a.acts(s)
 	a.lists(s)
 	a.evidence(s)
+	a.evidenceFile(s)
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
@@ -195,7 +199,8 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			return &api.Body[ra.Package]{Body: ra.PackageOf(rec, a.Chain)}, nil
+			p, err := a.Desk.Package(rec, a.Chain)
+			return &api.Body[ra.Package]{Body: p}, err
 		})
 	api.Handle(s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
 		func(ctx context.Context, in *idIn) (*api.File, error) {
@@ -203,7 +208,11 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			data, err := ra.PackageOf(rec, a.Chain).Zip()
+			p, err := a.Desk.Package(rec, a.Chain)
+			if err != nil {
+				return nil, err
+			}
+			data, err := p.Zip()
 			return api.Attachment(in.ID+".zip", "application/zip", data), err
 		})
 }

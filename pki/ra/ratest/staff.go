@@ -13,6 +13,7 @@ import (
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // Staff is a register of people who really sign.
@@ -51,6 +52,25 @@ func Certificate(t testing.TB, cn string, key *sm2.PrivateKey, now time.Time) []
 		t.Fatal(err)
 	}
 	return der
+}
+
+// Reply is what a CA answers: a pair of certificates and the encryption key
+// sealed to the signing key.
+func Reply(t testing.TB, cn string, now time.Time) enroll.Reply {
+	t.Helper()
+	owner, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := sm2.MarshalEnvelopedPrivateKey(rand.Reader, &owner.PublicKey, pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enroll.Reply{Sign: Certificate(t, cn, owner, now), Enc: Certificate(t, cn, pair, now), Sealed: sealed}
 }
 
 // PersonByCert finds a person by the SM3 of their certificate.

@@ -33,6 +33,7 @@ type World struct {
 	LogKey *sm2.PrivateKey
 	Folder *ledger.Folder
 
+	full   int64 // number of the newest full list
 	first  int64
 	front  ledger.Frontier
 	leaves [][]byte
@@ -143,10 +144,20 @@ func (w *World) Release(c *cert.Certificate) {
 	w.Say(record.KindStatus, record.Status{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), At: w.Now()}.Bytes())
 }
 
-// CRL signs a list, empty but for its number, and puts it on record.
-func (w *World) CRL(scope string, number int64) []byte {
+// CRL signs a list, empty unless entries are given, and puts it on record. A
+// delta list goes on from the full list before.
+func (w *World) CRL(scope string, number int64, entries ...crl.Entry) []byte {
 	w.T.Helper()
 	d := crl.Draft{Issuer: w.CA.Subject, Point: w.CA.Point, ThisUpdate: w.Now(), NextUpdate: w.Now().Add(time.Hour), Number: number}
+	switch scope {
+	case "full":
+		w.full = number
+	case "delta":
+		d.Base = w.full
+	}
+	for _, e := range entries {
+		d.Entries = append(d.Entries, e.Bytes()...)
+	}
 	der, err := crl.Seal(d.TBS(), w.CAKey)
 	if err != nil {
 		w.T.Fatal(err)

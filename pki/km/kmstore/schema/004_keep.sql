@@ -1,0 +1,15 @@
+CREATE TABLE drill (
+	at     BIGINT NOT NULL,
+	failed BIGINT NOT NULL,
+	body   BYTEA  NOT NULL
+);
+CREATE INDEX drill_at ON drill (at);
+CREATE TABLE marks (
+	one  BIGINT NOT NULL PRIMARY KEY,
+	low  BIGINT NOT NULL,
+	high BIGINT NOT NULL
+);
+CREATE TABLE master (
+	one   BIGINT NOT NULL PRIMARY KEY,
+	label TEXT   NOT NULL
+);

@@ -1,0 +1,6 @@
+package raevidence
+
+import _ "embed"
+
+//go:embed readme.txt
+var readme string
