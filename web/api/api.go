@@ -33,8 +33,9 @@ type Site struct {
 	Files    func(ctx context.Context) ([]byte, error) // the audit ledger as a ZIP
 	Now      func() time.Time
 	Mux      *http.ServeMux
-	Secure   bool // cookies only over TLS
-	Behind   bool // only the console reaches it and says for whom it asks
+	Secure   bool          // cookies only over TLS
+	Behind   bool          // only the console reaches it and says for whom it asks
+	Staff    []access.Role // who has business here; nobody else on the register signs in
 	api      huma.API
 	sessions sessions
 }
