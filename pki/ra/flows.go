@@ -68,6 +68,9 @@ var acts = map[casework.Action]string{
 // (证书申请, GM/T 0034 §12.1)
 var IssueKind = issueKind("ra.issue", "证书申请", []casework.Step{
 	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
+	{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
+	{From: Asked, Do: Submit, By: access.RAClerk, To: Submitted, NotBy: Ask},
+	{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
 })
 
 // RecoverKind takes a recovery of an encryption key from the counter to the
@@ -82,9 +85,6 @@ func issueKind(name, title string, review []casework.Step) casework.Kind {
 	steps := []casework.Step{
 		{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
 		{From: Drafted, Do: Discard, By: access.RAClerk, To: Discarded},
-		{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
-		{From: Asked, Do: Submit, By: access.RAClerk, To: Submitted, NotBy: Ask},
-		{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
 		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Drafted},
 		{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
 		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
@@ -118,20 +118,22 @@ var FreezeKind = statusKind("ra.freeze", "证书冻结", Freeze)
 var UnfreezeKind = statusKind("ra.unfreeze", "证书解冻", Unfreeze)
 
 func statusKind(name, title string, do casework.Action) casework.Kind {
-	return casework.Kind{
-		Name: name, Title: title, Start: Drafted, States: states, Acts: acts,
-		Steps: []casework.Step{
-			{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
+	steps := []casework.Step{
+		{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
+		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
+		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
+		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
+		{From: Approved, Do: Carry, By: access.Machine, To: Done},
+		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
+	}
+	if do != Unfreeze { // a key on hold may be in other hands: its release is asked for at the counter
+		steps = append(steps, []casework.Step{
 			{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
 			{From: Asked, Do: do, By: access.RAClerk, To: Submitted, NotBy: Ask},
 			{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
-			{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
-			{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
-			{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
-			{From: Approved, Do: Carry, By: access.Machine, To: Done},
-			{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
-		},
+		}...)
 	}
+	return casework.Kind{Name: name, Title: title, Start: Drafted, States: states, Acts: acts, Steps: steps}
 }
 
 // Kinds are the kinds of cases by name.

@@ -122,6 +122,7 @@ type Store interface {
 	// BatchCounts counts the cases of a sheet by state.
 	BatchCounts(ctx context.Context, id string) (map[casework.State]int, error)
 	EvidenceStore
+	ReminderStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -32,17 +33,21 @@ type Site struct {
 	Files    func(ctx context.Context) ([]byte, error) // the audit ledger as a ZIP
 	Now      func() time.Time
 	Mux      *http.ServeMux
-	Secure   bool   // cookies only over TLS
-	Cookie   string // name of the session's; CookieName when empty
-	Under    string // path below which the site is served; empty is the root
-	Behind   bool   // only the console reaches it and says for whom it asks
+	Secure   bool          // cookies only over TLS
+	Behind   bool          // only the console reaches it and says for whom it asks
+	Staff    []access.Role // who has business here; nobody else on the register signs in
+	Cookie   string        // name of the session's; CookieName when empty
+	Under    string        // path below which the site is served; empty is the root
 	api      huma.API
 	sessions sessions
 }
 
+// hook is set once: several systems in one process start at the same time.
+var hook sync.Once
+
 // Start builds the interface; operations are added with Handle.
 func (s *Site) Start() *Site {
-	huma.NewError = plainError // huma has one hook for its own validation errors
+	hook.Do(func() { huma.NewError = plainError }) // huma has one hook for its own validation errors
 	s.Mux = http.NewServeMux()
 	c := huma.DefaultConfig(s.Title, "1")
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"

@@ -110,6 +110,12 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
+	test := plant.SelfTest{
+		Zone: "核心区", Device: c.Device, Signers: []string{KeyCA, KeyServer, KeyLedger, KeyAudit}, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
+	}
+	if err := test.Run(g.Context()); err != nil {
+		return err
+	}
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
 		return err
@@ -132,15 +138,24 @@ func start(g *plant.Group, c Config) error {
 	}).Start()
 	publisher := (&ca.Publisher{Issuer: is}).Start()
 	is.Wake = sealer.Wake
+	keeper, err := c.keeper(db, is)
+	if err != nil {
+		return err
+	}
+	if err := manage(g, c, keeper, is, store, files); err != nil {
+		return err
+	}
+	if err := notBehind(g.Context(), db, target, c.Now); err != nil {
+		return err
+	}
 	g.Go(sealer.Run)
 	g.Go(publisher.Run)
 
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
-	service(is, store, publisher).Mount(s, PeerRA)
-	if err := g.Serve("CA 核心区", c.Addr, s); err != nil {
-		return err
-	}
-	return manage(g, c, db, is, store, files)
+	v := service(is, store, publisher)
+	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
+	v.Mount(s, PeerRA)
+	return g.Serve("CA 核心区", c.Addr, s)
 }
 
 // turnedAway writes calls refused at the door to the audit trail.
@@ -151,8 +166,9 @@ func turnedAway(store ca.Store, now func() time.Time) func(ctx context.Context, 
 	}
 }
 
-func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
-	refuse := func(ctx context.Context, item, id string, err error) error {
+// refuser writes a refusal of authority to the audit trail and returns it.
+func refuser(is *ca.Issuer, store ca.Store) func(ctx context.Context, item, id string, err error) error {
+	return func(ctx context.Context, item, id string, err error) error {
 		f := refusal.Of(err)
 		if f == nil || f.Reason.Kind != refusal.Forbidden {
 			return err
@@ -164,6 +180,10 @@ func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
 		}
 		return err
 	}
+}
+
+func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
+	refuse := refuser(is, store)
 	return enroll.Service{
 		Issue: func(ctx context.Context, requests []enroll.Request) ([]enroll.Answer, error) {
 			results, err := is.Issue(ctx, requests)

@@ -11,11 +11,11 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
-	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // gates are the changes to what may be issued: a qualification and a practice
@@ -48,6 +48,11 @@ func (g *gates) matters() []proposal.Matter {
 	policy := proposal.Field{Name: "policy", Title: "证书策略", Kind: "choice", Need: true}
 	for _, name := range g.names() {
 		p := g.profiles[name]
+		at := slices.IndexFunc(policy.Choices, func(c proposal.Choice) bool { return c.Value == p.Policy })
+		if at >= 0 { // profiles that differ in form only are of one policy
+			policy.Choices[at].Title += "、" + p.Title
+			continue
+		}
 		policy.Choices = append(policy.Choices, proposal.Choice{Value: p.Policy, Title: p.Policy + " " + p.Title})
 	}
 	reason := proposal.Field{Name: "reason", Title: "原因", Kind: "long", Need: true}
@@ -98,7 +103,7 @@ func text(field, v string, most int) error {
 
 func (g *gates) readOpening(_ context.Context, content []byte) (proposal.Shown, error) {
 	var o opening
-	if err := enroll.Strict(content, &o); err != nil {
+	if err := strict.JSON(content, &o); err != nil {
 		return proposal.Shown{}, BadGate.At("content", gateClause).Because("字段为 policy、qualification、from、to、cps")
 	}
 	for _, err := range []error{g.known(o.Policy), text("qualification", o.Qualification, 100), text("cps", o.CPS, 100)} {
@@ -152,7 +157,7 @@ func (g *gates) line(item, id, policy string) audit.Entry {
 func (g *gates) readHalt(suspend bool) func(ctx context.Context, content []byte) (proposal.Shown, error) {
 	return func(ctx context.Context, content []byte) (proposal.Shown, error) {
 		var h halt
-		if err := enroll.Strict(content, &h); err != nil {
+		if err := strict.JSON(content, &h); err != nil {
 			return proposal.Shown{}, BadGate.At("content", gateClause).Because("字段为 policy、reason")
 		}
 		for _, err := range []error{g.known(h.Policy), text("reason", h.Reason, 200)} {

@@ -35,6 +35,8 @@ import (
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/page"
+	"github.com/hufu-pki/hufu/web/proposals"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
 	"github.com/hufu-pki/hufu/wire/tiles"
@@ -100,6 +102,20 @@ func Run(ctx context.Context, c Config, ready func()) error {
 }
 
 func start(g *plant.Group, c Config) error {
+	db, err := g.Database(c.Database)
+	if err != nil {
+		return err
+	}
+	store, err := rastore.Open(g.Context(), db, c.Now)
+	if err != nil {
+		return err
+	}
+	test := plant.SelfTest{
+		Zone: "服务区", Device: c.Device, Signers: []string{KeyServer, KeyAudit, KeyOCSP}, Masters: []string{KeyIdentity}, DB: db, Logs: []string{audit.Log}, Now: c.Now,
+	}
+	if err := test.Run(g.Context()); err != nil {
+		return err
+	}
 	wake, resp, err := readers(g, c)
 	if err != nil {
 		return err
@@ -114,7 +130,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, resp)
+	return desk(g, c, store, resp)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -136,7 +152,8 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
-	g.AtEnd(func() error { return keep(resp, snapshot) })
+	answering := resp // the result is forgotten when a listener cannot be had, and these go on till the end
+	g.AtEnd(func() error { return keep(answering, snapshot) })
 	status := &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}
 	if err := resp.Follow(g.Context(), status); err != nil {
 		slog.Warn("status service begins with the last good state", "err", err)
@@ -150,7 +167,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
+	g.Go(func(ctx context.Context) { answering.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})
@@ -215,6 +232,7 @@ func public(g *plant.Group, addr string, p *vahttp.Public) error {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
 		_ = srv.ShutdownWithContext(stop) // idle connections are cut off after that
+		_ = l.Close()                     // or a server that was shut down before it began would begin now
 	})
 	g.Go(func(ctx context.Context) {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {
@@ -240,15 +258,8 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, resp *va.Responder) error {
-	db, err := g.Database(c.Database)
-	if err != nil {
-		return err
-	}
-	store, err := rastore.Open(g.Context(), db, c.Now)
-	if err != nil {
-		return err
-	}
+func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder) error {
+	db := store.DB
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
 		return err
@@ -261,19 +272,20 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	if err != nil {
 		return err
 	}
-	trail := &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}
+	trail := &audit.Trail{DB: db, Auditor: access.RA.Auditor, Admin: access.RA.AuditAdmin, Now: c.Now}
 	files, err := g.Trail(db, auditOrigin, filepath.Join(c.Dir, "audit"), auditKey, c.Now)
 	if err != nil {
 		return err
 	}
+	register := &access.People{DB: db}
+	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
+	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
 	auditPub, ok := auditKey.Public().(*ecdsa.PublicKey)
 	if !ok {
 		return errors.New("audit key is not an SM2 key")
 	}
-	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now, Avers: ra.Avers}
 	r := &ra.Registrar{
-		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
-		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
+		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
 	secret := make([]byte, 32) // statements to be signed do not outlive a restart
 	_, _ = rand.Read(secret)   // crypto/rand never fails
@@ -282,6 +294,7 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	r.Wake = worker.Wake
 	g.Go(worker.Run)
 	site := (&api.Site{
+		Staff: access.RA.Roles,
 		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now,
 	}).Start()
 	binder := &raevidence.Binder{
@@ -290,6 +303,11 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	}
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
+	changes, err := c.changes(g, db, people, register, ca)
+	if err != nil {
+		return err
+	}
+	(&proposals.API{Desk: changes, People: register}).Mount(site)
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}
@@ -300,5 +318,5 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 	front := http.NewServeMux()
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
-	return g.Serve("注册系统", c.Console, front)
+	return g.Serve("注册系统", c.Console, page.Guarded(front))
 }

@@ -18,11 +18,11 @@ import (
 func Subscriber(url string, certPEM, keyText, pass []byte) (*Person, error) {
 	c, err := cert.FromPEM(certPEM)
 	if err != nil {
-		return nil, &Usage{"证书文件：" + err.Error()}
+		return nil, &Usage{Text: "证书文件：" + err.Error()}
 	}
 	key, err := keyfile.Read(keyText, pass)
 	if err != nil {
-		return nil, &Usage{"私钥文件：" + err.Error()}
+		return nil, &Usage{Text: "私钥文件：" + err.Error()}
 	}
 	return &Person{Key: key, Cert: c.Raw, URL: url + raself.Under, HTTP: &http.Client{Timeout: 60 * time.Second}}, nil
 }

@@ -31,9 +31,12 @@ func (s *Service) pages() error {
 	}
 	c := &page.Console{
 		Title: "证书自助服务", Base: Under, Mark: s.Mark, Problem: api.Problem,
-		Who: func(r *http.Request) (page.User, bool) {
+		Who: func(r *http.Request) (page.User, error) {
 			who, ok := s.site.SignedIn(r)
-			return page.User{ID: string(who.ID), Name: who.Name, Serial: who.Serial, Titles: []string{access.Holder.Title()}}, ok
+			if !ok {
+				return page.User{}, access.NotSignedIn.At("", access.NotSignedIn.Clause)
+			}
+			return page.User{ID: string(who.ID), Name: who.Name, Serial: who.Serial, Titles: []string{access.Holder.Title()}}, nil
 		},
 		Nav: []page.Link{
 			{Path: "/", Title: "我的证书", Icon: "cert"}, {Path: "/renew", Title: "申请更新", Icon: "new", Group: "申请"},

@@ -25,6 +25,8 @@ type Memory struct {
 	batches []ra.Batch
 	files   map[string]ra.Evidence
 	lines   []audit.Entry
+
+	reminders []ra.Reminder
 }
 
 var _ ra.Store = (*Memory)(nil)
