@@ -79,6 +79,8 @@ type Config struct {
 	PublicURL string                 // of the public's services, as certificates name it
 	Publish   *ldappush.Server       // an external directory to publish into; nil is none
 	Figures   []prometheus.Collector // further metrics
+	Remind    []int                  // days before the end on which holders are reminded, rising
+	SelfURL   string                 // of the subscribers' self-service, for reminders
 	Mark      string                 // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
@@ -302,7 +304,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder) er
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
 	}
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
+	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
 	changes, err := c.changes(g, db, people, register, ca)
 	if err != nil {
 		return err

@@ -79,6 +79,16 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
+	case "reminders":
+		if a.Out != "" {
+			var data []byte
+			if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
+				return nil, err
+			}
+			return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+		}
+		var v raapi.ReminderPage
+		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
 	case "evidence":
 		name, err := a.one("文件")
 		if err != nil {
@@ -96,7 +106,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles %s", verb, ChangeVerbs)}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles reminders %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.

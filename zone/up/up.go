@@ -27,6 +27,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/caescrow"
 	"github.com/hufu-pki/hufu/pki/directory/ldappush"
+	"github.com/hufu-pki/hufu/pki/ra/raself"
 	"github.com/hufu-pki/hufu/wire/escrow"
 	"github.com/hufu-pki/hufu/zone/caconsole"
 	"github.com/hufu-pki/hufu/zone/cacore"
@@ -45,6 +46,7 @@ type Config struct {
 	PublicURL string // acknowledges that certificates name another URL
 	Now       func() time.Time
 	Out       io.Writer
+	Remind    []int             // days before the end on which holders are reminded, rising
 	Publish   *ldappush.Server  // an external directory to publish into; nil is none
 	Links     http.RoundTripper // carries links between zones; nil is plain HTTP
 }
@@ -260,7 +262,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
-			Publish: c.Publish, Figures: agreement.Figures(),
+			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Publish: c.Publish, Figures: agreement.Figures(),
 		}, ready)
 	}
 	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil

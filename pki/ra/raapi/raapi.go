@@ -23,7 +23,9 @@ type API struct {
 	Desk  *ra.Registrar
 	Chain [][]byte // issuing CA first, then root
 	// Published returns how far the public ledger is and the lists it names.
-	Published func(ctx context.Context) (Published, error)
+	Published  func(ctx context.Context) (Published, error)
+	RemindDays []int  // before the end, rising; what the pages say of reminders
+	Dropped    string // folder the reminders are put into
 	// Bind returns the evidence file about a case's certificates and its name; the
 	// reading is on the trail by then.
 	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
@@ -121,6 +123,7 @@ func (a *API) Mount(s *api.Site) {
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
+	a.reminders(s)
 }
 
 func (a *API) drafts(s *api.Site) {

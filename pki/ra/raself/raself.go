@@ -121,11 +121,12 @@ type Status struct {
 	Certificates []Certificate `json:"certificates"`
 	Cases        []Case        `json:"cases"`
 	May          []May         `json:"may"`
+	Reminders    []ra.Reminder `json:"reminders"` // of certificates that are still good, newest first
 }
 
 // Status is what a subscriber sees.
 func (s *Service) Status(ctx context.Context, who access.Person) (Status, error) {
-	v := Status{Name: who.Name, Serial: who.Serial, Cases: []Case{}}
+	v := Status{Name: who.Name, Serial: who.Serial, Cases: []Case{}, Reminders: []ra.Reminder{}}
 	m, err := s.Desk.Mine(ctx, who)
 	if err != nil {
 		return v, err
@@ -136,6 +137,13 @@ func (s *Service) Status(ctx context.Context, who access.Person) (Status, error)
 			return v, err
 		}
 		c.InHand = i == 0
+		if c.State == string(ra.Issued) || c.State == string(ra.Delivered) {
+			list, err := s.Desk.Store.Reminders(ctx, ra.ReminderQuery{Case: rec.ID, Limit: 1})
+			if err != nil {
+				return v, err
+			}
+			v.Reminders = append(v.Reminders, list...)
+		}
 		v.Certificates = append(v.Certificates, c)
 	}
 	for _, rec := range m.Cases {

@@ -26,6 +26,7 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 		Tiles []tile
 		Mine  []raapi.CaseLine
 		Asked []raapi.CaseLine
+		Soon  []ra.Reminder
 		Last  []raapi.CaseLine
 		raapi.Published
 	}
@@ -56,6 +57,9 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Asked = asked.Cases
+	if d.Soon, err = p.API.Desk.Store.Reminders(r.Context(), ra.ReminderQuery{Limit: 10}); err != nil {
+		return "", nil, err
+	}
 	last, err := p.API.Find(r.Context(), ra.Query{Limit: 10})
 	if err != nil {
 		return "", nil, err

@@ -155,6 +155,21 @@ func (p *Pages) profiles(*http.Request, access.Person) (string, any, error) {
 	return "证书模板", list, nil
 }
 
+// reminders are those of certificates that run out.
+func (p *Pages) reminders(r *http.Request, _ access.Person) (string, any, error) {
+	var d struct {
+		raapi.ReminderPage
+		Days, Folder string
+	}
+	list, err := p.API.Reminders(r.Context(), r.URL.Query().Get("after"), pageSize)
+	days := make([]string, len(p.API.RemindDays))
+	for i, n := range p.API.RemindDays {
+		days[len(days)-1-i] = strconv.Itoa(n)
+	}
+	d.ReminderPage, d.Days, d.Folder = list, strings.Join(days, "、"), p.API.Dropped
+	return "到期提醒", d, err
+}
+
 func (p *Pages) ledger(r *http.Request, _ access.Person) (string, any, error) {
 	d, err := p.API.Published(r.Context())
 	return "账本与状态", d, err
