@@ -80,15 +80,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
 	case "reminders":
-		if a.Out != "" {
-			var data []byte
-			if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
-				return nil, err
-			}
-			return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
-		}
-		var v raapi.ReminderPage
-		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
+		return p.reminders(ctx, a)
 	case "evidence":
 		name, err := a.one("文件")
 		if err != nil {
@@ -218,6 +210,19 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 		return nil, err
 	}
 	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
+}
+
+// reminders lists certificates that run out, or saves the list as a sheet.
+func (p *Person) reminders(ctx context.Context, a Args) (any, error) {
+	if a.Out == "" {
+		var v raapi.ReminderPage
+		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
+	}
+	var data []byte
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
+		return nil, err
+	}
+	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
 }
 
 // accept takes up what a subscriber asked for and hands it to a reviewer.
