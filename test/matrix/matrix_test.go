@@ -398,7 +398,7 @@ var covered = map[string]string{
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
-	"sheet-sample": "ra.read", "reminders": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
+	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
 func (w *world) everyOperation() {
@@ -673,7 +673,7 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	m["ra ra.evidence"] = posts("evidence?name=b.txt", func() any { return []byte("另一份") })
 	m["ra ra.evidence-file"] = gets("cases/" + delivered + "/evidence.zip")
 	m["ra ra.package"] = gets("cases/"+delivered+"/package", "cases/"+delivered+"/package.zip")
-	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status", "reminders", "reminders.csv")
+	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status", "reminders", "reminders.csv", "guides/reissue?serial="+serial)
 	on := func(kind, do, id string) {
 		m["ra "+kind+"/"+do] = func(r access.Role) string {
 			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra." + do, "ids": []string{id}})

@@ -79,6 +79,8 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
+	case "guide":
+		return p.guide(ctx, a)
 	case "reminders":
 		return p.reminders(ctx, a)
 	case "evidence":
@@ -98,7 +100,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles reminders %s", verb, ChangeVerbs)}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles reminders guide %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.
@@ -210,6 +212,15 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 		return nil, err
 	}
 	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
+}
+
+// guide tells how far a path at the counter has come with a certificate.
+func (p *Person) guide(ctx context.Context, a Args) (any, error) {
+	if len(a.Words) != 2 {
+		return nil, &Usage{Text: "需要 reissue 或 amend，和证书序列号"}
+	}
+	var v raapi.WayView
+	return &v, p.Call(ctx, http.MethodGet, query("/api/v1/guides/"+escape(a.Words[0]), "serial", a.Words[1]), nil, &v)
 }
 
 // reminders lists certificates that run out, or saves the list as a sheet.

@@ -124,6 +124,7 @@ func (a *API) Mount(s *api.Site) {
 	a.batches(s)
 	a.status(s)
 	a.reminders(s)
+	a.guides(s)
 }
 
 func (a *API) drafts(s *api.Site) {

@@ -125,10 +125,12 @@ func (p *Pages) status(do, title string) func(r *http.Request, who access.Person
 			Reasons   []choice
 			Grounds   []ra.Ground
 			Askers    []choice
+			Ground    string
 		}
 		if !who.Holds(access.RAClerk) {
 			return "", nil, p.turned(r, who, "ra."+do, casework.NotYours.At("role", casework.NotYours.Clause).Because("%s须由录入员办理", title))
 		}
+		d.Ground = r.URL.Query().Get("ground")
 		d.Do, d.Title, d.Reasons, d.Grounds = do, title, reasons, ra.Grounds
 		d.Askers = choices(ra.Askers, "holder", "unit", "authority", "court", "institution")
 		if d.Serial = strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("serial"))); d.Serial != "" {

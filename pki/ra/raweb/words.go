@@ -40,6 +40,7 @@ var words = func() map[string]string {
 		maps.Copy(all, table)
 	}
 	maps.Copy(all, ra.Askers)
+	maps.Copy(all, ra.Causes)
 	for _, g := range ra.Grounds {
 		all[g.Code] = g.Text + "（" + g.Clause + "）"
 	}
