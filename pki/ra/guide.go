@@ -158,6 +158,7 @@ func halt(own Record, stop *Record, going bool) GuideStep {
 	s := GuideStep{Title: "停用原证书", Clause: "电子政务电子认证服务管理办法（试行） 第三十一条", Stage: Present,
 		Text: "载体丢失或密钥失控的，持有人应立即报告，由机构撤销（或先冻结待查）；只是损坏、确认在本人手中的，可不停用，补发时原证书自动撤销。"}.of(stop)
 	switch {
+	case stop != nil && stop.State != Done && !going && own.State != Revoked: // under way: it comes first
 	case slices.Contains([]casework.State{IssuedHeld, DeliveredHeld, Revoked}, own.State):
 		s.Stage = Past
 	case own.State == Superseded && stop != nil:
@@ -204,7 +205,7 @@ func along(g Guide, own Record, next *Record, first bool) []GuideStep {
 			if next != nil || first {
 				step.Stage = Present
 			}
-			if step = step.of(next); i == 0 && next == nil {
+			if step = step.of(next); i == 0 && next == nil && first {
 				if p, _ := PurposeOf(g.purpose); slices.Contains(p.From, own.State) {
 					step.Open = []string{"apply"}
 				}
