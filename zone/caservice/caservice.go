@@ -135,7 +135,8 @@ func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
 
 // readers start status and directory over the published ledger; wake makes
 // them look at once.
-func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err error) {
+// Its results have no names: what the group runs must not see them change.
+func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	key, err := c.Device.Signer(KeyOCSP)
 	if err != nil {
 		return nil, nil, err
@@ -144,7 +145,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}
