@@ -246,7 +246,7 @@ func (r *Registrar) Mine(ctx context.Context, who access.Person) (Mine, error) {
 			return m, err
 		}
 		same := a.Identity.Kind == b.Identity.Kind && bytes.Equal(own.Identity.Blind, rec.Identity.Blind)
-		if !same || rec.ID == own.ID {
+		if !same || rec.ID == own.ID || rec.State == Drafted && !OfHolder(rec.CreatedBy) { // the desk's drafts are nobody's case yet
 			continue
 		}
 		m.Cases = append(m.Cases, rec)
