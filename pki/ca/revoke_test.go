@@ -159,7 +159,7 @@ func (p *place) published(t *testing.T, revoked []string) {
 	history := p.memory.History()
 	shards := map[string][]string{}
 	for i, l := range history {
-		got, err := crl.Parse(l.DER)
+		got, err := crl.Parse(l.DER())
 		if err != nil {
 			t.Fatalf("list %d of %s: %v", l.Number, l.Scope, err)
 		}
@@ -278,7 +278,7 @@ func TestAnInterruptedARLWaitsForTheRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := p.memory.History()[0]
-	got, err := crl.Parse(l.DER)
+	got, err := crl.Parse(l.DER())
 	if err != nil || len(intended) != 1 || !bytes.Equal(got.RawTBS, intended[0].TBS) || alg.Verify(root.Cert.PublicKey(), got.RawTBS, got.Signature) != nil {
 		t.Errorf("%+v %v", l, err)
 	}
@@ -313,4 +313,26 @@ func TestThePublisherTriesUntilItSucceeds(t *testing.T) {
 			t.Errorf("retired %x", p.keys.retired)
 		}
 	})
+}
+
+// On demand every list is signed, once however often the order is carried out.
+func TestEveryListIsSignedOnDemandOnce(t *testing.T) {
+	p := newPlace(t)
+	pub := (&ca.Publisher{Issuer: p.Issuer}).Start()
+	if err := pub.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.now = p.now.Add(time.Minute)
+	asked := p.now
+	for range 2 {
+		numbers, err := pub.PublishAll(t.Context(), asked)
+		if err != nil || len(numbers) != ca.Shards+2 || numbers["delta"] != 2*(ca.Shards+2) {
+			t.Errorf("%v %v", numbers, err)
+		}
+		if n := len(p.memory.History()); n != 2*(ca.Shards+2) {
+			t.Errorf("%d lists", n)
+		}
+		p.now = p.now.Add(time.Minute)
+	}
+	p.published(t, nil)
 }

@@ -80,7 +80,7 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 	if err != nil {
 		return nil, err
 	}
-	if full, ok := lists["full"]; ok && full.DER != nil {
+	if full, ok := lists["full"]; ok && full.Signed {
 		list = append(list, api.Expiry(fmt.Sprintf("全量 CRL 第 %d 号", full.Number), full.NextUpdate, now, 24*time.Hour, "列表未按时签发：请检查核心区日志与密码设备"))
 	} else {
 		list = append(list, api.Check{Name: "全量 CRL", Value: "尚未签发", State: "bad", Advice: "请检查核心区日志与密码设备"})

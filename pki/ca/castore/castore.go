@@ -3,6 +3,7 @@ package castore
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
 )
@@ -313,7 +315,19 @@ func (s *Store) Bodies(ctx context.Context, from, to int64) (bodies [][]byte, er
 			return nil, err
 		}
 	}
-	return bodies, nil
+	rows, err := s.DB.Query(ctx, `SELECT c.tbs, s.signature FROM crl_sealed s JOIN crl c ON c.number = s.number WHERE s.leaf >= $1 AND s.leaf < $2 ORDER BY s.leaf`, from, to)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var tbs, sig sql.RawBytes
+		if err := rows.Scan(&tbs, &sig); err != nil {
+			return nil, err
+		}
+		bodies = append(bodies, cert.Assemble(tbs, sig))
+	}
+	return bodies, rows.Err()
 }
 
 func (s *Store) collect(ctx context.Context, all [][]byte, q string, args ...any) ([][]byte, error) {

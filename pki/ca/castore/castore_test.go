@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/pki/ca/catest"
@@ -86,15 +87,16 @@ func TestBodiesLieBesideTheirLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.DER = []byte("list")
+	l.Signature = []byte("signed")
 	if err := s.RecordList(ctx, l, ca.Publication{Leaf: []byte("l")}, catest.Line("ca.crl")); err != nil {
 		t.Fatal(err)
 	}
+	list := string(cert.Assemble([]byte("tbs"), l.Signature))
 	for _, c := range []struct {
 		from, to int64
 		want     string
 	}{
-		{0, 100, "[\x03\x01 \x03\x02 list]"}, {0, 1, "[\x03\x01]"}, {1, 2, "[\x03\x02]"}, {2, 5, "[]"}, {5, 6, "[list]"},
+		{0, 100, "[\x03\x01 \x03\x02 " + list + "]"}, {0, 1, "[\x03\x01]"}, {1, 2, "[\x03\x02]"}, {2, 5, "[]"}, {5, 6, "[" + list + "]"},
 	} { // leaf 2 is the escrow, 3 and 4 the changes of status
 		if bodies, err := s.Bodies(ctx, c.from, c.to); err != nil || fmt.Sprintf("%s", bodies) != c.want {
 			t.Errorf("beside leaves %d to %d: %q, %v", c.from, c.to, bodies, err)

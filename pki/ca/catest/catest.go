@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/crl"
 	"github.com/hufu-pki/hufu/pki/ca"
 )
@@ -32,6 +34,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"a compromised key is never certified again":          compromised,
 		"what is on hold comes back or ends":                  held,
 		"expired entries leave after one list more":           expired,
+		"a list goes on from the one before":                  goesOn,
 		"lists are numbered and clear their own mark":         lists,
 		"what is revoked after a list was drafted marks anew": anew,
 	} {
@@ -370,7 +373,7 @@ func lists(t *testing.T, s ca.Store) {
 		}
 		if c.shard == 3 {
 			dirty(t, s, ca.Delta, ca.Full)
-			l.DER = []byte("signed")
+			l.Signature = []byte("signed")
 			if err := s.RecordList(t.Context(), l, ca.Publication{Leaf: []byte("l")}, Line("ca.crl")); err != nil {
 				t.Fatal(err)
 			}
@@ -378,13 +381,13 @@ func lists(t *testing.T, s ca.Store) {
 	}
 	dirty(t, s)
 	have, err := s.Lists(t.Context())
-	if err != nil || len(have) != 4 || string(have["shard3"].DER) != "signed" || have["shard4"].DER != nil || string(have["shard4"].TBS) != "draft 2" {
+	if err != nil || len(have) != 4 || !have["shard3"].Signed || have["shard3"].Size != 7 || have["shard4"].Signed || string(have["shard4"].TBS) != "draft 2" {
 		t.Errorf("%+v %v", have, err)
 	}
 	if l, _ := intend(t, s, 3); l.Number != 5 {
 		t.Errorf("the next number is %d", l.Number)
 	}
-	if have, err := s.Lists(t.Context()); err != nil || have["shard3"].Number != 5 || have["shard3"].DER != nil || !have["shard3"].NextUpdate.Equal(at.Add(time.Hour)) {
+	if have, err := s.Lists(t.Context()); err != nil || have["shard3"].Number != 5 || have["shard3"].Signed || !have["shard3"].NextUpdate.Equal(at.Add(time.Hour)) {
 		t.Errorf("the newest: %+v %v", have["shard3"], err)
 	}
 }
@@ -402,7 +405,7 @@ func anew(t *testing.T, s ca.Store) {
 	if err := Revoke(t, s, b, "R2", 4); err != nil {
 		t.Fatal(err)
 	}
-	l.DER = []byte("signed")
+	l.Signature = []byte("signed")
 	if err := s.RecordList(t.Context(), l, ca.Publication{Leaf: []byte("l")}, Line("ca.crl")); err != nil {
 		t.Fatal(err)
 	}
@@ -452,10 +455,10 @@ func move(t *testing.T, s ca.Store, request string, serial []byte, revoked bool,
 	return s.Revoke(t.Context(), request, []ca.Issued{c}, nil, nil, nil, when)
 }
 
-// since drafts a delta list of what changed since a time.
-func since(t *testing.T, s ca.Store, from time.Time) (entries []byte) {
+// since drafts a delta list of what changed after the first so many changes.
+func since(t *testing.T, s ca.Store, from int64) (entries []byte) {
 	t.Helper()
-	_, err := s.IntendList(t.Context(), ca.List{Scope: "delta", ThisUpdate: from, NextUpdate: from, Base: 1, Since: from}, ca.Delta, func(_ int64, e []byte) []byte {
+	_, err := s.IntendList(t.Context(), ca.List{Scope: "delta", ThisUpdate: at, NextUpdate: at, Base: 1, Since: from}, ca.Delta, func(_ int64, e []byte) []byte {
 		entries = bytes.Clone(e)
 		return []byte("delta")
 	})
@@ -495,10 +498,10 @@ func held(t *testing.T, s ca.Store) {
 	if _, entries := intend(t, s, 3); len(entries) != 0 {
 		t.Errorf("released: entries %x", entries)
 	}
-	if got, want := since(t, s, later), (crl.Entry{Serial: serial, At: later, Reason: crl.RemoveFromCRL}).Bytes(); !bytes.Equal(got, want) {
+	if got, want := since(t, s, 1), (crl.Entry{Serial: serial, At: later, Reason: crl.RemoveFromCRL}).Bytes(); !bytes.Equal(got, want) {
 		t.Errorf("delta after the release: %x, want %x", got, want)
 	}
-	if got := since(t, s, later.Add(time.Second)); len(got) != 0 {
+	if got := since(t, s, 2); len(got) != 0 {
 		t.Errorf("delta with nothing new: %x", got)
 	}
 	if err := move(t, s, "F3", serial, true, hold, later); err != nil {
@@ -512,8 +515,76 @@ func held(t *testing.T, s ca.Store) {
 			t.Errorf("out of revocation, to %v: %v", to, err)
 		}
 	}
-	if got, want := since(t, s, later), (crl.Entry{Serial: serial, At: later, Reason: 4}).Bytes(); !bytes.Equal(got, want) {
+	if got, want := since(t, s, 1), (crl.Entry{Serial: serial, At: later, Reason: 4}).Bytes(); !bytes.Equal(got, want) {
 		t.Errorf("delta after the end: %x, want %x", got, want)
+	}
+}
+
+// draft is a list as the CA drafts it, so that the next one can go on from it.
+func draft(t *testing.T, s ca.Store, scope string, shard int, when time.Time) map[string]int {
+	t.Helper()
+	var tbs []byte
+	l := ca.List{Scope: scope, ThisUpdate: when, NextUpdate: when.Add(24 * time.Hour)}
+	if _, err := s.IntendList(t.Context(), l, shard, func(n int64, e []byte) []byte {
+		tbs = crl.Draft{Issuer: []byte{0x30, 0}, Point: make([]byte, 65), ThisUpdate: when, NextUpdate: l.NextUpdate, Number: n, Entries: e}.TBS()
+		return tbs
+	}); err != nil {
+		t.Fatal(err)
+	}
+	read, err := crl.Parse(cert.Assemble(tbs, []byte{1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]int{}
+	for _, e := range read.Entries {
+		serial := cert.SerialHex(e.Serial)
+		if _, twice := reasons[serial]; twice {
+			t.Errorf("%s: %s twice", scope, serial)
+		}
+		reasons[serial] = e.Reason
+	}
+	return reasons
+}
+
+// Whatever happens between lists, the next one has what is revoked then.
+func goesOn(t *testing.T, s ca.Store) {
+	const hold = 6
+	a, b, c := Issue(t, s, 3), Issue(t, s, 4), Issue(t, s, 19)
+	sn := func(j ca.Job) string { return cert.SerialHex(j.Serials.Sign) }
+	end := func(request string, j ca.Job, reason int, notAfter time.Time) func() error {
+		return func() error {
+			one, err := s.Certificate(t.Context(), j.Serials.Sign)
+			if err != nil {
+				return err
+			}
+			one.Revoked, one.Reason, one.RevokedAt, one.NotAfter = true, reason, at, notAfter
+			return s.Revoke(t.Context(), request, []ca.Issued{one}, nil, nil, nil, at)
+		}
+	}
+	far := at.AddDate(1, 0, 0)
+	for i, step := range []struct {
+		do          func() error
+		full, shard map[string]int
+	}{
+		{func() error { return nil }, nil, nil},
+		{end("R1", a, 4, at.Add(150*time.Minute)), map[string]int{sn(a): 4}, map[string]int{sn(a): 4}},
+		{end("F2", b, hold, far), map[string]int{sn(a): 4, sn(b): hold}, map[string]int{sn(a): 4}},
+		{end("F3", c, hold, far), map[string]int{sn(a): 4, sn(b): hold, sn(c): hold}, map[string]int{sn(a): 4, sn(c): hold}},
+		{end("R3", c, 1, far), map[string]int{sn(b): hold, sn(c): 1}, map[string]int{sn(c): 1}}, // a was on one list after its end
+		{func() error { return move(t, s, "U2", b.Serials.Sign, false, 0, at) }, map[string]int{sn(c): 1}, map[string]int{sn(c): 1}},
+		{end("R2", b, 5, far), map[string]int{sn(b): 5, sn(c): 1}, map[string]int{sn(c): 1}},
+		{func() error { return nil }, map[string]int{sn(b): 5, sn(c): 1}, map[string]int{sn(c): 1}},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		when := at.Add(time.Duration(i) * time.Hour)
+		if got := draft(t, s, "full", ca.Full, when); !maps.Equal(got, step.full) {
+			t.Errorf("step %d, full: %v, want %v", i, got, step.full)
+		}
+		if got := draft(t, s, "shard-3", 3, when); !maps.Equal(got, step.shard) {
+			t.Errorf("step %d, shard: %v, want %v", i, got, step.shard)
+		}
 	}
 }
 
