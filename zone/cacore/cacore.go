@@ -140,7 +140,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("CA 核心区", c.Addr, s); err != nil {
 		return err
 	}
-	return manage(g, c, db, is, store, files)
+	return manage(g, c, db, is, publisher, store, files)
 }
 
 // turnedAway writes calls refused at the door to the audit trail.

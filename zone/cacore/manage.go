@@ -3,6 +3,7 @@ package cacore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -20,7 +21,7 @@ import (
 )
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, files func(context.Context) ([]byte, error)) error {
 	people, ok := is.Desk.People.(*access.People)
 	if !ok {
 		return fmt.Errorf("register of people is a %T", is.Desk.People)
@@ -28,7 +29,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, store *castor
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	keeper := &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.CA), doors.matters()...)}
+	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), listMatters(publisher))}
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
