@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/pki/ca"
-	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
-const listClause = "GM/T 0034 §12.8"
+const listClause = "GM/T 0034 §5.3.4"
 
 // publication is what an order to sign the lists now says.
 type publication struct {
@@ -38,7 +38,7 @@ func listMatters(p *ca.Publisher) []proposal.Matter {
 
 func readPublication(_ context.Context, content []byte) (proposal.Shown, error) {
 	var o publication
-	if err := enroll.Strict(content, &o); err != nil {
+	if err := strict.JSON(content, &o); err != nil {
 		return proposal.Shown{}, BadOrder.At("content", listClause).Because("字段为 reason")
 	}
 	if n := utf8.RuneCountInString(o.Reason); n == 0 || n > 200 || strings.TrimSpace(o.Reason) != o.Reason {
