@@ -140,14 +140,14 @@ func Seal(tbs []byte, key crypto.Signer) ([]byte, error) {
 	return cert.Assemble(tbs, sig), nil
 }
 
-// Without returns the entries of a draft, joined, but for those of some serials
-// (without leading zeros). With none to leave out they share the draft's memory.
-func Without(tbs []byte, serials map[string]struct{}) ([]byte, error) {
-	entries, err := entriesOf(tbs)
-	if err != nil || len(serials) == 0 {
-		return entries, err
+// Without returns joined entries but for those of some serials (without leading
+// zeros). With none to leave out it returns the same memory.
+func Without(entries []byte, serials map[string]struct{}) ([]byte, error) {
+	if len(serials) == 0 {
+		return entries, nil
 	}
-	kept, from := make([]byte, 0, len(entries)), 0
+	var kept []byte
+	from := 0
 	for at := 0; at < len(entries); {
 		body, next := element(entries, at, 0x30)
 		serial, end := element(entries[:max(next, 0)], body, 2)
@@ -162,7 +162,42 @@ func Without(tbs []byte, serials map[string]struct{}) ([]byte, error) {
 		}
 		at = next
 	}
+	if from == 0 {
+		return entries, nil
+	}
 	return append(kept, entries[from:]...), nil
+}
+
+// Cut cuts joined entries into pieces of about a size, between entries.
+func Cut(entries []byte, size int) (pieces [][]byte, err error) {
+	from := 0
+	for at := 0; at < len(entries); {
+		_, next := element(entries, at, 0x30)
+		if next < 0 {
+			return nil, fmt.Errorf("%w: entry", ErrSyntax)
+		}
+		if at = next; at-from >= size || at == len(entries) {
+			pieces, from = append(pieces, entries[from:at]), at
+		}
+	}
+	return pieces, nil
+}
+
+// Split finds the joined entries of a draft and what lies before and after.
+func Split(draft []byte) (head, entries, tail []byte, err error) {
+	s := cryptobyte.String(draft)
+	var tbs, list cryptobyte.String
+	var version int
+	var from, to time.Time
+	ok := s.ReadASN1(&tbs, cbasn1.SEQUENCE) && s.Empty() && tbs.ReadASN1Integer(&version)
+	if _, known := alg.ReadID(&tbs); !ok || !known || !tbs.SkipASN1(cbasn1.SEQUENCE) || !cert.ReadTime(&tbs, &from) || !cert.ReadTime(&tbs, &to) {
+		return nil, nil, nil, fmt.Errorf("%w: base fields", ErrSyntax)
+	}
+	if tbs.PeekASN1Tag(cbasn1.SEQUENCE) && !tbs.ReadASN1(&list, cbasn1.SEQUENCE) {
+		return nil, nil, nil, fmt.Errorf("%w: entries", ErrSyntax)
+	}
+	end := len(draft) - len(tbs)
+	return draft[:end-len(list)], list, draft[end:], nil
 }
 
 // element finds the content and the end of the DER element at a place; end is
@@ -186,22 +221,6 @@ func element(b []byte, at int, tag byte) (content, end int) {
 		return 0, -1
 	}
 	return content, content + size
-}
-
-// entriesOf finds the joined entries of a draft.
-func entriesOf(draft []byte) ([]byte, error) {
-	s := cryptobyte.String(draft)
-	var tbs, entries cryptobyte.String
-	var version int
-	var from, to time.Time
-	ok := s.ReadASN1(&tbs, cbasn1.SEQUENCE) && s.Empty() && tbs.ReadASN1Integer(&version)
-	if _, known := alg.ReadID(&tbs); !ok || !known || !tbs.SkipASN1(cbasn1.SEQUENCE) || !cert.ReadTime(&tbs, &from) || !cert.ReadTime(&tbs, &to) {
-		return nil, fmt.Errorf("%w: base fields", ErrSyntax)
-	}
-	if tbs.PeekASN1Tag(cbasn1.SEQUENCE) && !tbs.ReadASN1(&entries, cbasn1.SEQUENCE) {
-		return nil, fmt.Errorf("%w: entries", ErrSyntax)
-	}
-	return entries, nil
 }
 
 // ErrSyntax is returned for bytes that are not a revocation list.

@@ -3,7 +3,6 @@ package castore
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/alg"
-	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
 )
@@ -33,6 +31,8 @@ type Store struct {
 	// NoTrail leaves out ledger and audit. Only the benchmark that measures their
 	// cost sets it, in its own process and database.
 	NoTrail bool
+
+	kept kept
 }
 
 var _ ca.Store = (*Store)(nil)
@@ -315,19 +315,7 @@ func (s *Store) Bodies(ctx context.Context, from, to int64) (bodies [][]byte, er
 			return nil, err
 		}
 	}
-	rows, err := s.DB.Query(ctx, `SELECT c.tbs, s.signature FROM crl_sealed s JOIN crl c ON c.number = s.number WHERE s.leaf >= $1 AND s.leaf < $2 ORDER BY s.leaf`, from, to)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var tbs, sig sql.RawBytes
-		if err := rows.Scan(&tbs, &sig); err != nil {
-			return nil, err
-		}
-		bodies = append(bodies, cert.Assemble(tbs, sig))
-	}
-	return bodies, rows.Err()
+	return s.listBodies(ctx, bodies, from, to)
 }
 
 func (s *Store) collect(ctx context.Context, all [][]byte, q string, args ...any) ([][]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
@@ -14,7 +15,7 @@ import (
 
 // Lists returns the newest list of every scope.
 func (s *Store) Lists(ctx context.Context) (map[string]ca.List, error) {
-	rows, err := s.DB.Query(ctx, `SELECT c.scope, c.number, c.base, c.upto, c.this_update, c.next_update, LENGTH(c.tbs), c.der IS NOT NULL OR s.number IS NOT NULL
+	rows, err := s.DB.Query(ctx, `SELECT c.scope, c.number, c.base, c.upto, c.this_update, c.next_update, c.size, c.der IS NOT NULL OR s.number IS NOT NULL
 		FROM crl c LEFT JOIN crl_sealed s ON s.number = c.number WHERE c.number IN (SELECT MAX(number) FROM crl GROUP BY scope)`)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func (s *Store) Lists(ctx context.Context) (map[string]ca.List, error) {
 		if l.Signed {
 			continue
 		}
-		if err := s.DB.QueryRow(ctx, `SELECT tbs FROM crl WHERE number = $1`, l.Number).Scan(&l.TBS); err != nil {
+		if l.TBS, err = s.draft(ctx, l.Number); err != nil {
 			return nil, err
 		}
 		lists[scope] = l
@@ -49,6 +50,7 @@ func (s *Store) Lists(ctx context.Context) (map[string]ca.List, error) {
 // entries are read and the shard's mark cleared in the same transaction: what
 // is revoked later marks it again.
 func (s *Store) IntendList(ctx context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
+	var parts []block
 	err := s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		if err := tx.Scan(`SELECT MAX(number) + 1 FROM (SELECT 0 AS number UNION ALL SELECT number FROM crl UNION ALL SELECT number FROM crl_floor) AS used`, nil, &l.Number); err != nil {
 			return err
@@ -56,30 +58,69 @@ func (s *Store) IntendList(ctx context.Context, l ca.List, shard int, draft func
 		if err := tx.Scan(`SELECT COALESCE(MAX(seq), 0) FROM status_change`, nil, &l.Upto); err != nil {
 			return err
 		}
-		entries, err := entriesOf(tx, l, shard)
-		if err != nil {
+		var err error
+		if parts, err = s.partsOf(tx, l, shard); err != nil {
 			return err
 		}
-		l.TBS = draft(l.Number, entries)
+		l.TBS = draft(l.Number, joined(parts))
 		l.Size = len(l.TBS)
 		if _, err := tx.Exec(`DELETE FROM dirty WHERE shard = $1`, shard); err != nil {
 			return err
 		}
-		_, err = tx.Exec(`INSERT INTO crl (number, scope, base, upto, this_update, next_update, tbs) VALUES ($1, $2, $3, $4, $5, $6, $7)`, l.Number, l.Scope, l.Base, l.Upto, l.ThisUpdate.Unix(), l.NextUpdate.Unix(), l.TBS)
-		return err
+		return put(tx, l, parts)
 	})
+	if err == nil && shard == ca.Full {
+		s.kept.set(l.Number, parts)
+	}
 	return l, err
 }
 
-// anewAbove is the number of changes above which reading every entry again is
-// cheaper than sorting out those of the list before.
-const anewAbove = 100_000
+// put writes a draft: a long one as what is not entries, and the blocks that
+// hold them, of which those of the list before lie there already.
+func put(tx *sqldb.Tx, l ca.List, parts []block) error {
+	split, rest := 0, l.TBS
+	if len(l.TBS) >= blockSize {
+		if head, entries, tail, err := crl.Split(l.TBS); err == nil && len(entries) == lengthOf(parts) {
+			split, rest = len(head), slices.Concat(head, tail)
+		}
+	}
+	if _, err := tx.Exec(`INSERT INTO crl (number, scope, base, upto, this_update, next_update, tbs, split, size) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, l.Number, l.Scope, l.Base, l.Upto, l.ThisUpdate.Unix(), l.NextUpdate.Unix(), rest, split, l.Size); err != nil || split == 0 {
+		return err
+	}
+	var next int64
+	if err := tx.Scan(`SELECT COALESCE(MAX(block), 0) + 1 FROM crl_block`, nil, &next); err != nil {
+		return err
+	}
+	rows := make([][]any, len(parts))
+	for i := range parts {
+		if p := &parts[i]; p.id == 0 {
+			p.id = next
+			next++
+			if _, err := tx.Exec(`INSERT INTO crl_block (block, entries) VALUES ($1, $2)`, p.id, p.entries); err != nil {
+				return err
+			}
+		}
+		rows[i] = []any{l.Number, i, parts[i].id}
+	}
+	return tx.InsertMany(`INSERT INTO crl_part (number, position, block)`, rows)
+}
 
-// entriesOf joins the entries of a list. Certificates that had expired when the
+// Bounds of how lists are kept, and why.
+const (
+	// blockSize is the size of the pieces a long list is kept in: small against
+	// the list, so that a change rewrites little, and large against a row.
+	blockSize = 1 << 20
+	// anewAbove is the number of changes above which reading every entry again is
+	// cheaper than sorting out those of the list before.
+	anewAbove = 100_000
+)
+
+// partsOf are the entries of a list. Certificates that had expired when the
 // list before was signed are left out: each was on one list after its end.
-func entriesOf(tx *sqldb.Tx, l ca.List, shard int) ([]byte, error) {
+func (s *Store) partsOf(tx *sqldb.Tx, l ca.List, shard int) ([]block, error) {
 	if shard == ca.Delta {
-		return changesSince(tx, l.Since)
+		all, err := changesSince(tx, l.Since)
+		return cut(all, err)
 	}
 	var last, upto, before int64
 	if err := tx.Scan(`SELECT COALESCE(MAX(number), 0) FROM crl WHERE scope = $1`, []any{l.Scope}, &last); err != nil {
@@ -92,54 +133,47 @@ func entriesOf(tx *sqldb.Tx, l ca.List, shard int) ([]byte, error) {
 	}
 	if last > 0 && upto >= 0 && l.Upto-upto <= anewAbove {
 		// A draft that does not read is no reason to stop: every entry is in its row.
-		if entries, err := goOn(tx, l.Scope, shard, last, upto, before); !errors.Is(err, crl.ErrSyntax) {
-			return entries, err
+		if parts, err := s.goOn(tx, l.Scope, shard, last, upto, before); !errors.Is(err, crl.ErrSyntax) {
+			return parts, err
 		}
 	}
 	if shard == ca.Full {
-		return join(tx, `SELECT entry FROM revoked WHERE not_after = 0 OR not_after >= $1 ORDER BY serial`, before)
+		return cut(join(tx, `SELECT entry FROM revoked WHERE not_after = 0 OR not_after >= $1 ORDER BY serial`, before))
 	}
-	return join(tx, `SELECT entry FROM revoked WHERE shard = $1 AND (not_after = 0 OR not_after >= $2) ORDER BY serial`, shard, before)
+	return cut(join(tx, `SELECT entry FROM revoked WHERE shard = $1 AND (not_after = 0 OR not_after >= $2) ORDER BY serial`, shard, before))
 }
 
 // goOn makes the entries of a list from those of the one before: without what
-// changed or ended since, and with what is revoked now of what changed. A list
-// of a million costs a walk over its bytes.
-func goOn(tx *sqldb.Tx, scope string, shard int, last, upto, before int64) ([]byte, error) {
+// changed again or ended since, and with what is revoked now of what changed. A
+// list of a million goes on without looking at its entries when nothing leaves.
+func (s *Store) goOn(tx *sqldb.Tx, scope string, shard int, last, upto, before int64) ([]block, error) {
 	var ended int64 // what had ended here was left out of the list before already
 	if err := tx.Scan(`SELECT COALESCE(MAX(this_update), 0) FROM crl WHERE scope = $1 AND number < $2`, []any{scope, last}, &ended); err != nil {
 		return nil, err
 	}
 	gone := map[string]struct{}{}
-	for _, q := range []struct {
-		text string
-		args []any
-	}{
-		{`SELECT serial FROM status_change WHERE seq > $1`, []any{upto}},
-		{`SELECT serial FROM revoked WHERE not_after > 0 AND not_after >= $1 AND not_after < $2`, []any{ended, before}},
-	} {
-		if err := serials(tx, gone, q.text, q.args...); err != nil {
-			return nil, err
-		}
+	if err := serials(tx, gone, `SELECT serial FROM status_change WHERE seq > $1 AND was = $2`, upto, true); err != nil {
+		return nil, err
 	}
-	rows, err := tx.Query(`SELECT tbs FROM crl WHERE number = $1`, last)
+	if err := serials(tx, gone, `SELECT serial FROM revoked WHERE not_after > 0 AND not_after >= $1 AND not_after < $2`, ended, before); err != nil {
+		return nil, err
+	}
+	old, err := s.blocks(tx, last)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var kept []byte
-	for rows.Next() {
-		var tbs sql.RawBytes
-		if err := rows.Scan(&tbs); err != nil {
+	var parts []block
+	for _, b := range old {
+		left, err := crl.Without(b.entries, gone)
+		if err != nil {
 			return nil, err
 		}
-		if kept, err = crl.Without(tbs, gone); err != nil {
-			return nil, err
+		if len(left) != len(b.entries) {
+			b = block{entries: left}
 		}
-		kept = append([]byte(nil), kept...) // the row's memory ends with it
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
+		if len(left) > 0 {
+			parts = append(parts, b)
+		}
 	}
 	const changed = `SELECT entry FROM revoked WHERE (not_after = 0 OR not_after >= $1) AND serial IN (SELECT serial FROM status_change WHERE seq > $2)`
 	var fresh []byte
@@ -148,7 +182,15 @@ func goOn(tx *sqldb.Tx, scope string, shard int, last, upto, before int64) ([]by
 	} else {
 		fresh, err = join(tx, changed+` AND shard = $3 ORDER BY serial`, before, upto, shard)
 	}
-	return append(kept, fresh...), err
+	if err != nil || len(fresh) == 0 {
+		return parts, err
+	}
+	if n := len(parts) - 1; n >= 0 && len(parts[n].entries) < blockSize {
+		fresh = slices.Concat(parts[n].entries, fresh)
+		parts = parts[:n]
+	}
+	more, err := cut(fresh, nil)
+	return append(parts, more...), err
 }
 
 // serials adds the serials a query finds.

@@ -76,7 +76,8 @@ func change(tx *sqldb.Tx, request string, c ca.Issued, at time.Time) error {
 	if _, err := tx.Exec(`UPDATE certificate SET revoked = $1, reason = $2, revoked_at = $3, invalid_at = $4 WHERE serial = $5`, c.Revoked, c.Reason, c.RevokedAt.Unix(), unix(c.Invalid), c.Serial); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`DELETE FROM revoked WHERE serial = $1`, c.Serial); err != nil {
+	was, err := tx.Exec(`DELETE FROM revoked WHERE serial = $1`, c.Serial)
+	if err != nil {
 		return err
 	}
 	if c.Revoked {
@@ -89,7 +90,7 @@ func change(tx *sqldb.Tx, request string, c ca.Issued, at time.Time) error {
 	if err := tx.Scan(`SELECT COALESCE(MAX(seq), 0) + 1 FROM status_change`, nil, &seq); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`INSERT INTO status_change (request, serial, at, changed_at, revoked, reason, seq) VALUES ($1, $2, $3, $4, $5, $6, $7)`, request, c.Serial, c.RevokedAt.Unix(), at.UnixMilli(), c.Revoked, c.Reason, seq); err != nil {
+	if _, err := tx.Exec(`INSERT INTO status_change (request, serial, at, changed_at, revoked, reason, seq, was) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, request, c.Serial, c.RevokedAt.Unix(), at.UnixMilli(), c.Revoked, c.Reason, seq, was > 0); err != nil {
 		return err
 	}
 	for _, shard := range []int{c.Shard, ca.Full, ca.Delta} {
@@ -100,7 +101,7 @@ func change(tx *sqldb.Tx, request string, c ca.Issued, at time.Time) error {
 	if !c.Revoked || c.Reason == hold || c.Reason == keyCompromise {
 		return nil // on hold it is still theirs; a key that was given away is never certified again
 	}
-	_, err := tx.Exec(`DELETE FROM live_key WHERE job = $1`, c.Request)
+	_, err = tx.Exec(`DELETE FROM live_key WHERE job = $1`, c.Request)
 	return err
 }
 
