@@ -30,6 +30,7 @@ type Issued struct {
 	Reason    int
 	RevokedAt time.Time
 	Invalid   time.Time
+	NotBefore time.Time
 	NotAfter  time.Time
 }
 

@@ -35,7 +35,16 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, publisher *ca
 		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
-	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, is, store, people) })
+	books := &ca.Reconciler{Store: store, Now: c.Now}
+	statistics(site, books)
+	site.Overview(func(ctx context.Context) ([]api.Check, error) {
+		list, err := c.checks(ctx, is, store, people)
+		if err != nil {
+			return nil, err
+		}
+		agree, err := reconciled(ctx, books)
+		return append(list, agree), err
+	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }
 

@@ -34,10 +34,12 @@ func sqlite(t *testing.T) *castore.Store { return open(t, filepath.Join(t.TempDi
 
 func TestMemory(t *testing.T) {
 	catest.Store(t, func(*testing.T) ca.Store { return new(catest.Memory) })
+	catest.Count(t, func(*testing.T) catest.Counted { return new(catest.Memory) })
 }
 
 func TestSQLite(t *testing.T) {
 	catest.Store(t, func(t *testing.T) ca.Store { return sqlite(t) })
+	catest.Count(t, func(t *testing.T) catest.Counted { return sqlite(t) })
 }
 
 // HUFU_TEST_POSTGRES is the URL of a server where this test may make schemas.
@@ -52,7 +54,7 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = admin.Close() })
 	n := 0
-	catest.Store(t, func(t *testing.T) ca.Store {
+	fresh := func(t *testing.T) catest.Counted {
 		n++
 		name := fmt.Sprintf("castore_%d_%d", os.Getpid(), n)
 		if _, err := admin.Exec("CREATE SCHEMA " + name); err != nil {
@@ -71,7 +73,9 @@ func TestPostgreSQL(t *testing.T) {
 		q.Set("search_path", name)
 		u.RawQuery = q.Encode()
 		return open(t, u.String())
-	})
+	}
+	catest.Store(t, func(t *testing.T) ca.Store { return fresh(t) })
+	catest.Count(t, fresh)
 }
 
 // The body of every certificate and signed list lies beside its leaf, and every

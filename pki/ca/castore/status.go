@@ -43,7 +43,7 @@ func (s *Store) Certificate(ctx context.Context, serial []byte) (ca.Issued, erro
 		c.Invalid = time.Unix(invalid, 0).UTC()
 	}
 	if read, bad := cert.Parse(c.DER); bad == nil {
-		c.NotAfter = read.NotAfter
+		c.NotBefore, c.NotAfter = read.NotBefore, read.NotAfter
 	}
 	return c, err
 }
