@@ -14,7 +14,9 @@ import (
 // The page shows the core's numbers and passes the period on.
 func TestThePageOfStatistics(t *testing.T) {
 	core := http.NewServeMux()
-	core.HandleFunc("GET /api/v1/me", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"id":"ca-auditor","name":"审计员"}`)) })
+	core.HandleFunc("GET /api/v1/me", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"id":"ca-auditor","name":"审计员"}`))
+	})
 	core.HandleFunc("GET /api/v1/statistics", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("from") != "2026-01-01" {
 			t.Errorf("asked for %q", r.URL.RawQuery)

@@ -75,6 +75,7 @@ type Config struct {
 	PublicURL string                 // of the public's services, as certificates name it
 	Publish   *ldappush.Server       // an external directory to publish into; nil is none
 	Figures   []prometheus.Collector // further metrics
+	Extended  bool                   // say revoked of serials never issued (RFC 6960 §2.2)
 	Mark      string                 // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
@@ -142,7 +143,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now, Extended: c.Extended}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}
