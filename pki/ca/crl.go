@@ -152,14 +152,20 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 		}
 	}
 	full := have["full"]
-	if full.Number == 0 || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, Full) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh) {
+	// A delta list beside a new full list tells what is new in it too: a reader
+	// that looks at changes alone misses none, and one that has the full list
+	// hears nothing false.
+	since, first := full.Upto, full.Number == 0
+	if first || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, Full) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh) {
 		if err := sign(Full, List{}); err != nil {
 			return nil, err
 		}
 	}
-	full = have["full"]
+	if full = have["full"]; first || since < 0 {
+		since = full.Upto
+	}
 	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) || l.ThisUpdate.Before(asked) {
-		if err := sign(Delta, List{Base: full.Number, Since: full.Upto}); err != nil {
+		if err := sign(Delta, List{Base: full.Number, Since: since}); err != nil {
 			return nil, err
 		}
 	}
