@@ -81,6 +81,7 @@ type Config struct {
 	Figures   []prometheus.Collector // further metrics
 	Remind    []int                  // days before the end on which holders are reminded, rising
 	SelfURL   string                 // of the subscribers' self-service, for reminders
+	Extended  bool                   // say revoked of serials never issued (RFC 6960 §2.2)
 	Mark      string                 // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
@@ -149,7 +150,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now, Extended: c.Extended}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}
