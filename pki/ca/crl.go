@@ -28,8 +28,9 @@ type List struct {
 
 // Lists that are no shard's, by the number that stands for them.
 const (
-	Full  = -1
-	Delta = -2
+	Full        = -1
+	Delta       = -2
+	Authorities = -3 // of the root: CA certificates and the root's own responder
 )
 
 // scopeOf names the list of a shard, the full list or the delta list.
@@ -39,6 +40,8 @@ func scopeOf(shard int) string {
 		return "full"
 	case Delta:
 		return "delta"
+	case Authorities:
+		return arl
 	}
 	return "shard-" + strconv.Itoa(shard)
 }
@@ -47,6 +50,7 @@ func scopeOf(shard int) string {
 // and tells the key centre which keys to retire.
 type Publisher struct {
 	Issuer *Issuer
+	Root   *Issuer // signs the ARL; nil when the root's key is elsewhere
 
 	wake chan struct{}
 }
@@ -131,6 +135,14 @@ func (p *Publisher) Publish(ctx context.Context) error {
 	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) {
 		if _, err := is.list(ctx, Delta, List{Base: full.Number, Since: full.ThisUpdate}); err != nil {
 			return err
+		}
+	}
+	if l, ok := have[arl]; p.Root != nil && (!ok || l.DER == nil || slices.Contains(dirty, Authorities) || now.Sub(l.ThisUpdate) >= arlFresh) {
+		if err := p.Root.SignARL(ctx); err != nil {
+			return fmt.Errorf("list %s: %w", arl, err)
+		}
+		if ok && l.DER == nil { // that one was only finished
+			p.Wake()
 		}
 	}
 	if is.Wake != nil {

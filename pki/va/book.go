@@ -3,6 +3,7 @@ package va
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -52,10 +53,10 @@ func copyOf(list []authority) []authority { return append([]authority(nil), list
 // serve fills in the CertIDs answered for: those of CAs with the name that
 // issued the responder's certificate (RFC 6960 §4.2.2.2), whichever of their
 // keys signed; after a CA's key has changed one responder answers for both.
-func (b *book) serve(issuer []byte) *book {
+func (b *book) serve(issuers [][]byte) *book {
 	next := &book{list: b.list, served: map[string][]uint8{}}
 	for n, a := range b.list {
-		if a.cert == nil || !bytes.Equal(a.cert.Subject, issuer) {
+		if a.cert == nil || !slices.ContainsFunc(issuers, func(n []byte) bool { return bytes.Equal(a.cert.Subject, n) }) {
 			continue
 		}
 		for _, h := range ocsp.Hashes {

@@ -54,6 +54,7 @@ type ChangeView struct {
 	Lines   []proposal.Line `json:"lines"`
 	Events  []ChangeEvent   `json:"events"`
 	May     []string        `json:"may"`
+	Shares  bool            `json:"shares"` // a release carries the person's own share
 	Trouble *refusal.Report `json:"trouble,omitempty"`
 	Result  []byte          `json:"result,omitempty"`
 }
@@ -97,6 +98,7 @@ func (a *API) view(ctx context.Context, r proposal.Record, who access.Person) Ch
 	if err != nil {
 		return v
 	}
+	v.Shares = m.Accept != nil
 	if shown, _ := m.Read(ctx, r.Content); shown.Lines != nil { // refused once it is carried out, but still to be read
 		v.Lines = shown.Lines
 	}

@@ -3,6 +3,7 @@ package cacore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -32,15 +33,15 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return append((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters()...)
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store *castore.Store, below *authorities, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.CA), doors.matters()...)}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters())}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,

@@ -4,3 +4,6 @@ import "github.com/hufu-pki/hufu/base/refusal"
 
 // BadGate is why a change to what may be issued is refused.
 var BadGate = &refusal.Reason{Kind: refusal.Invalid, Code: "gate.change", Text: "签发条件的变更不合规定", Clause: "电子政务电子认证服务管理办法 第四条、第十六条", Fix: "请按提示修改"}
+
+// BadAuthority is why a change to the CAs below or above this one is refused.
+var BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "authority.change", Text: "下级或上级 CA 的变更不合规定", Clause: "GM/T 0034 §8.2.4", Fix: "请按提示修改"}

@@ -46,6 +46,7 @@ const (
 	KeyServer   = "ra-server"
 	KeyAudit    = "audit-ra"
 	KeyOCSP     = "ocsp"
+	KeyOCSPRoot = "ocsp-root"
 	KeyIdentity = "identity"
 )
 
@@ -71,6 +72,7 @@ type Config struct {
 	Origin    string
 	Chain     [][]byte // DER: issuing CA, then root
 	OCSPCert  []byte
+	OCSPRoot  []byte // of the responder for what the root issued; nil when there is none
 	BlindKey  []byte
 	CPS       string
 	Accord    string
@@ -145,6 +147,13 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	}
 	src := ledger.Dir(c.ledger())
 	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	if c.OCSPRoot != nil {
+		root, err := c.Device.Signer(KeyOCSPRoot)
+		if err != nil {
+			return nil, nil, err
+		}
+		resp.Others = []va.Delegation{{Signer: root, Cert: c.OCSPRoot}}
+	}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
-const keyCompromise = 1 // RFC 5280 §5.3.1
+const keyCompromise, caCompromise = 1, 2 // RFC 5280 §5.3.1
 
 // profileOf reads the profile's name off an application on record.
 func profileOf(content []byte) string {
@@ -88,12 +88,16 @@ func change(tx *sqldb.Tx, request string, c ca.Issued, at time.Time) error {
 	if _, err := tx.Exec(`INSERT INTO status_change (request, serial, at, changed_at, revoked, reason) VALUES ($1, $2, $3, $4, $5, $6)`, request, c.Serial, c.RevokedAt.Unix(), at.UnixMilli(), c.Revoked, c.Reason); err != nil {
 		return err
 	}
-	for _, shard := range []int{c.Shard, ca.Full, ca.Delta} {
+	behind := []int{c.Shard, ca.Full, ca.Delta}
+	if c.Shard == ca.Authorities { // it stands in the root's list only
+		behind = behind[:1]
+	}
+	for _, shard := range behind {
 		if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, at.UnixMilli()); err != nil {
 			return err
 		}
 	}
-	if !c.Revoked || c.Reason == hold || c.Reason == keyCompromise {
+	if !c.Revoked || c.Reason == hold || c.Reason == keyCompromise || c.Reason == caCompromise {
 		return nil // on hold it is still theirs; a key that was given away is never certified again
 	}
 	_, err := tx.Exec(`DELETE FROM live_key WHERE job = $1`, c.Request)
@@ -224,7 +228,7 @@ func entriesOf(tx *sqldb.Tx, l ca.List, shard int) ([]byte, error) {
 		return nil, err
 	}
 	if shard == ca.Full {
-		return join(tx, `SELECT entry FROM revoked WHERE not_after = 0 OR not_after >= $1 ORDER BY serial`, before)
+		return join(tx, `SELECT entry FROM revoked WHERE shard >= 0 AND (not_after = 0 OR not_after >= $1) ORDER BY serial`, before)
 	}
 	return join(tx, `SELECT entry FROM revoked WHERE shard = $1 AND (not_after = 0 OR not_after >= $2) ORDER BY serial`, shard, before)
 }
@@ -232,7 +236,7 @@ func entriesOf(tx *sqldb.Tx, l ca.List, shard int) ([]byte, error) {
 // changesSince are the entries of a delta list: what is revoked or held since,
 // and a removal for what is released.
 func changesSince(tx *sqldb.Tx, since time.Time) ([]byte, error) {
-	all, err := join(tx, `SELECT entry FROM revoked WHERE serial IN (SELECT serial FROM status_change WHERE changed_at >= $1) ORDER BY serial`, since.UnixMilli())
+	all, err := join(tx, `SELECT entry FROM revoked WHERE shard >= 0 AND serial IN (SELECT serial FROM status_change WHERE changed_at >= $1) ORDER BY serial`, since.UnixMilli())
 	if err != nil {
 		return nil, err
 	}
