@@ -2,6 +2,8 @@ package ca_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
 	"errors"
 	"testing"
 
@@ -160,6 +162,59 @@ func TestAnAuthoritysRequestIsHeldToItsBounds(t *testing.T) {
 		o := below(t)
 		tt.do(&o)
 		_, err := root.ReadAuthority(o)
+		f := refusal.Of(err)
+		if tt.field == "" && err != nil || tt.field != "" && (f == nil || f.Field != tt.field) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// What another root returns is taken only if validators would accept the chain.
+func TestAJoinedChainIsOneThatValidatorsAccept(t *testing.T) {
+	p, _, _ := rooted(t)
+	own := p.key.Signer
+	seal := func(subject, issuer string, point []byte, by crypto.Signer, from, to int, exts ...cert.Extension) *cert.Certificate {
+		n := func(cn string) []byte { return dn.Name{C: "CN", O: "测试机构", CN: cn}.Bytes() }
+		der, err := cert.Seal(cert.Draft{Serial: []byte{0x41, 1, 2, 3, 4, 5, 6, 7}, Issuer: n(issuer), Subject: n(subject), NotBefore: start.AddDate(from, 0, 0), NotAfter: start.AddDate(to, 0, 0), Point: point, Extensions: exts}.TBS(), by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := cert.Parse(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	point := func(k crypto.Signer) []byte { return alg.Point(k.Public().(*ecdsa.PublicKey)) }
+	usage := cert.KeyUsage(cert.UsageCA)
+	top, middle := newKey(t), newKey(t)
+	mine := func(by crypto.Signer, issuer string) *cert.Certificate {
+		return seal("运营 CA", issuer, point(own), by, -1, 5, cert.CA(0), usage)
+	}
+	root := seal("国家根", "国家根", point(top), top, -1, 9, cert.CA(-1), usage)
+	between := func(path int) *cert.Certificate {
+		return seal("省级 CA", "国家根", point(middle), top, -1, 9, cert.CA(path), usage)
+	}
+	p.Cert.Extensions = append(p.Cert.Extensions, cert.CA(0))
+	for _, tt := range []struct {
+		name, field string
+		chain       []*cert.Certificate
+	}{
+		{"right below", "", []*cert.Certificate{mine(top, "国家根"), root}},
+		{"with one between", "", []*cert.Certificate{mine(middle, "省级 CA"), between(1), root}},
+		{"the one between may have no CA below", "chain", []*cert.Certificate{mine(middle, "省级 CA"), between(0), root}},
+		{"the one between is left out", "certificate", []*cert.Certificate{mine(middle, "省级 CA"), root}},
+		{"alone", "chain", []*cert.Certificate{mine(top, "国家根")}},
+		{"no root at the end", "chain", []*cert.Certificate{mine(middle, "省级 CA"), between(1)}},
+		{"a root that has ended", "chain", []*cert.Certificate{mine(top, "国家根"), seal("国家根", "国家根", point(top), top, -3, -1, cert.CA(-1), usage)}},
+		{"a root that may not sign lists", "chain", []*cert.Certificate{mine(top, "国家根"), seal("国家根", "国家根", point(top), top, -1, 9, cert.CA(-1), cert.KeyUsage(cert.UsageSign))}},
+		{"not yet valid", "certificate", []*cert.Certificate{seal("运营 CA", "国家根", point(own), top, 1, 5, cert.CA(0), usage), root}},
+		{"another's key", "certificate", []*cert.Certificate{seal("运营 CA", "国家根", point(middle), top, -1, 5, cert.CA(0), usage), root}},
+		{"another's name", "certificate", []*cert.Certificate{seal("运营", "国家根", point(own), top, -1, 5, cert.CA(0), usage), root}},
+		{"names bounded", "certificate", []*cert.Certificate{seal("运营 CA", "国家根", point(own), top, -1, 5, cert.CA(0), usage, cert.Permitted([]cert.Subtree{{Kind: "dns", Value: []byte("x.cn")}})), root}},
+		{"signed by a stranger", "certificate", []*cert.Certificate{mine(middle, "国家根"), root}},
+	} {
+		err := p.CheckJoined(tt.chain)
 		f := refusal.Of(err)
 		if tt.field == "" && err != nil || tt.field != "" && (f == nil || f.Field != tt.field) {
 			t.Errorf("%s: %v", tt.name, err)

@@ -22,5 +22,6 @@ var (
 	NotFollowed  = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.follow", Text: "申请与原证书不相承", Clause: "GM/T 0034 §12.2、§12.4", Fix: "请核对原证书序列号、主体和密钥"}
 	BadReason    = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
 	BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.authority", Text: "下级 CA 的请求不合规定", Clause: "GM/T 0034 §8.2.4", Fix: "请按提示修改，或由下级 CA 重新生成请求"}
+	BadJoin      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.join", Text: "上级根签发的证书不能启用", Clause: "GM/T 0034 §8.2.4", Fix: "请核对文件，或请上级根重新签发"}
 	TooLong      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.validity", Text: "有效期超过 CA 证书的有效期", Clause: "GM/T 0034 §5.3.4", Fix: "请缩短有效期"}
 )

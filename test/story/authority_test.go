@@ -29,7 +29,7 @@ func shows(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		cmd := exec.Command(args[1], args[2:]...)
-		cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "PATH="+ts.Getenv("PATH"), "CRL="+ts.Getenv("CRL"))
+		cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "PATH="+ts.Getenv("PATH"), "CRL="+ts.Getenv("CRL"), "AIA="+ts.Getenv("AIA"))
 		out, _ := cmd.CombinedOutput()
 		if strings.Contains(string(out), args[0]) {
 			return
@@ -39,4 +39,11 @@ func shows(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// returned writes what another root returned: returned FILE CERT CHAIN.
+func returned(ts *testscript.TestScript, _ bool, args []string) {
+	data, err := json.Marshal(map[string]string{"certificate": ts.ReadFile(args[1]), "chain": ts.ReadFile(args[2])})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/ca/castore"
 )
 
 // authorities are the changes to which CAs there are below this one. A new one
@@ -27,13 +28,14 @@ import (
 // by operators; one is revoked by two signatures, for that cannot wait.
 type authorities struct {
 	issuers map[string]*ca.Issuer // "root" and "operating"; the root's only where its key is
-	changed func()                // a status changed; may be nil
+	store   *castore.Store
+	changed func() // a status changed; may be nil
 }
 
 // rootOf finds out whether the root's key is in the core's device. Where it is
 // offline the root signs elsewhere.
-func rootOf(is *ca.Issuer, device hsm.Device) (*authorities, error) {
-	a := &authorities{issuers: map[string]*ca.Issuer{"operating": is}}
+func rootOf(is *ca.Issuer, store *castore.Store, device hsm.Device) (*authorities, error) {
+	a := &authorities{issuers: map[string]*ca.Issuer{"operating": is}, store: store}
 	key, err := device.Signer(KeyRoot)
 	switch {
 	case err == nil:
@@ -71,7 +73,7 @@ func (a *authorities) matters() []proposal.Matter {
 	for _, name := range endings {
 		reasons.Choices = append(reasons.Choices, proposal.Choice{Value: name, Title: name})
 	}
-	return []proposal.Matter{
+	return append([]proposal.Matter{
 		{
 			Name: "authority.sign", Title: "签发下级 CA 证书", Clause: authorityClause, Propose: access.CAAdmin, Confirm: access.CASuper, Quorum: quorum, Release: access.CAOperator,
 			Fields: []proposal.Field{
@@ -89,7 +91,7 @@ func (a *authorities) matters() []proposal.Matter {
 			Fields: []proposal.Field{{Name: "serial", Title: "证书序列号", Kind: "text", Need: true}, reasons},
 			Read:   a.readEnding, Do: a.end,
 		},
-	}
+	}, a.join()...)
 }
 
 // endings are the reasons for which a CA's certificate ends (RFC 5280 §5.3.1).

@@ -137,7 +137,7 @@ func start(g *plant.Group, c Config) error {
 		DB: db, Log: castore.Log, Origin: Origin(c.Cert), Key: ledgerKey, Targets: []ledger.Target{target}, Now: c.Now, Bodies: store.Bodies,
 	}).Start()
 	is.Wake = sealer.Wake
-	below, err := rootOf(is, c.Device)
+	below, err := rootOf(is, store, c.Device)
 	if err != nil {
 		return err
 	}

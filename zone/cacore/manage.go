@@ -48,7 +48,14 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store
 		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CA.Auditor, Admin: access.CA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
-	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, is, store, people) })
+	site.Overview(func(ctx context.Context) ([]api.Check, error) {
+		list, err := c.checks(ctx, is, store, people)
+		if err != nil {
+			return nil, err
+		}
+		more, err := below.above(ctx, c.Now())
+		return append(list, more...), err
+	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }
 

@@ -178,7 +178,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})
-	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1]}, Now: c.Now}
+	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1], "ca-own.cer": c.Chain[0]}, Newer: c.newer(resp), Now: c.Now}
 	if err := pub.Open(); err != nil {
 		return nil, nil, err
 	}
@@ -305,7 +305,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder) er
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
 	}
-	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
 	changes, err := c.changes(g, db, people, register, ca)
 	if err != nil {
@@ -316,4 +316,26 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder) er
 		return err
 	}
 	return g.Serve("注册系统", c.Console, page.Guarded(site.Mux))
+}
+
+// newer serves what another root issued for the CA where its certificates look
+// for their issuer; the CA's own lies at ca-own.cer.
+func (c Config) newer(resp *va.Responder) func(name string) []byte {
+	return func(name string) []byte {
+		chain := resp.Joined(c.Chain[0])
+		switch {
+		case len(chain) == 0:
+		case name == "ca.cer":
+			return chain[0]
+		case name == "joined-root.cer":
+			return chain[len(chain)-1]
+		}
+		return nil
+	}
+}
+
+// chains are what a package carries: the joined chain, if there is one, and the
+// institution's own.
+func (c Config) chains(resp *va.Responder) func() [][]byte {
+	return func() [][]byte { return append(resp.Joined(c.Chain[0]), c.Chain...) }
 }
