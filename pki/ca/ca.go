@@ -131,6 +131,7 @@ type Issuer struct {
 	Gates    Gates
 	Desk     access.Desk // of the registration staff
 	Public   string      // base URL in certificates
+	Silent   bool        // a root without a responder: its certificates name none
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
 
@@ -194,7 +195,11 @@ func (is *Issuer) Issue(ctx context.Context, requests []enroll.Request) ([]Resul
 
 // place is where a certificate's status is found.
 func (is *Issuer) place(shard int) profile.Place {
-	return Place(is.Public, shard)
+	at := Place(is.Public, shard)
+	if is.Silent {
+		at.OCSP = ""
+	}
+	return at
 }
 
 // Place is where the status of a shard's certificates is found under a base URL.
