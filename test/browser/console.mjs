@@ -148,6 +148,7 @@ await until(li, 'discarded');
 const bad = as('ra-clerk', 'ra', 'submit', `${dir}/../li.json`).id;
 await goTo(reviewer, '案件');
 await reviewer.click(`text=${bad}`);
+await reviewer.fill('form:has([data-act="ra.reject"]) textarea', '查无此人');
 await press(reviewer, '[data-act="ra.reject"]');
 await sign(reviewer);
 await until(bad, 'rejected');
@@ -355,6 +356,12 @@ for (const b of ['新申请', '批量录入', '撤销证书', '查证书', '帮�
   await press(clerk, `main a.button:has-text("${b}")`);
   await clerk.waitForSelector(`main`);
 }
+// The auditor takes what proves the certificates to a stranger.
+await goTo(auditor, '案件');
+await auditor.goto(new URL('/cases/' + id, auditor.url()).href);
+const [proof] = await Promise.all([auditor.waitForEvent('download'), press(auditor, 'a.button:has-text("证据文件")')]);
+await proof.saveAs(`${dir}/../evidence.zip`);
+execFileSync('python3', ['-c', `import zipfile; z=zipfile.ZipFile("${dir}/../evidence.zip"); assert "manifest.json" in z.namelist(), z.namelist()`]);
 await goTo(auditor, '工作台');
 await press(auditor, 'main a.button:has-text("审计")');
 await press(clerk, '[data-sign-out]');

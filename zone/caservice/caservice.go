@@ -137,7 +137,8 @@ func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
 
 // readers start status and directory over the published ledger; wake makes
 // them look at once.
-func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err error) {
+// Its results have no names: what the group runs must not see them change.
+func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	key, err := c.Device.Signer(KeyOCSP)
 	if err != nil {
 		return nil, nil, err
@@ -146,7 +147,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
 	if c.OCSPRoot != nil {
 		root, err := c.Device.Signer(KeyOCSPRoot)
 		if err != nil {
@@ -159,8 +160,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
-	answering := resp // the result is forgotten when a listener cannot be had, and these go on till the end
-	g.AtEnd(func() error { return keep(answering, snapshot) })
+	g.AtEnd(func() error { return keep(resp, snapshot) })
 	status := &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}
 	if err := resp.Follow(g.Context(), status); err != nil {
 		slog.Warn("status service begins with the last good state", "err", err)
@@ -174,7 +174,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	g.Go(func(ctx context.Context) { answering.Run(ctx, status, follow) })
+	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})

@@ -142,6 +142,10 @@ func (p *Person) order(ctx context.Context, o ra.Order) (cases, error) {
 }
 
 func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
+	id := ""
+	if verb == "draft" && len(a.Words) == 2 { // a draft, or what was returned, is corrected
+		id, a.Words = a.Words[0], a.Words[1:]
+	}
 	name, err := a.one("FILE.json、FILE.xlsx 或 FILE.csv，或草稿编号")
 	if err != nil {
 		return nil, err
@@ -158,6 +162,16 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 	}
 	if ext == ".xlsx" || ext == ".csv" {
 		return p.sheet(ctx, verb, filepath.Base(name), data, a)
+	}
+	if id != "" {
+		f, err := ra.ParseForm(data)
+		if err != nil {
+			return nil, err
+		}
+		f.ID = id
+		if data, err = json.Marshal(f); err != nil {
+			return nil, err
+		}
 	}
 	var line raapi.CaseLine
 	if err := p.Call(ctx, http.MethodPost, "/api/v1/drafts", data, &line); err != nil {
