@@ -3,6 +3,7 @@
 package proposals
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -227,7 +228,11 @@ func (a *API) result(s *api.Site) {
 	api.Handle(s, api.Op{ID: "proposal-result", Method: http.MethodGet, Path: "/api/v1/proposals/{id}/result", Summary: "变更的结果（文件）"},
 		func(ctx context.Context, in *idIn) (*api.File, error) {
 			r, err := a.Desk.Get(ctx, in.ID)
-			return api.Attachment(r.ID+".json", "application/octet-stream", r.Result), err
+			name := r.ID + ".json"
+			if bytes.HasPrefix(r.Result, []byte("-----BEGIN ")) {
+				name = r.ID + ".pem"
+			}
+			return api.Attachment(name, "application/octet-stream", r.Result), err
 		})
 }
 

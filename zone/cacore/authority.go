@@ -207,15 +207,15 @@ func (a *authorities) readEnding(ctx context.Context, content []byte) (proposal.
 	if err != nil {
 		return proposal.Shown{}, err
 	}
-	if c.Revoked {
-		return proposal.Shown{}, ca.Revoked.At("serial", ca.Revoked.Clause)
-	}
 	read, err := cert.Parse(c.DER)
 	if err != nil {
 		return proposal.Shown{}, err
 	}
 	e.Serial = cert.SerialHex(c.Serial)
 	canonical, err := json.Marshal(e)
+	if err == nil && c.Revoked {
+		err = ca.Revoked.At("serial", ca.Revoked.Clause) // what it said is still to be read
+	}
 	return proposal.Shown{Content: canonical, Title: dn.Text(read.Subject), Lines: []proposal.Line{
 		{Name: "主体", Value: dn.Text(read.Subject)}, {Name: "序列号", Value: e.Serial}, {Name: "原因", Value: e.Reason},
 	}}, err
