@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // PostgreSQL driver
 	_ "modernc.org/sqlite"             // SQLite driver
@@ -77,11 +78,23 @@ func escape(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
-// Close waits for the work in hand and closes the database.
+// foldWithin bounds the folding at the end; what is left is folded at the next
+// opening.
+const foldWithin = 10 * time.Second
+
+// Close waits for the work in hand and closes the database. What SQLite keeps
+// beside the file is folded into it: the file alone is then the database.
 func (d *DB) Close() error {
 	close(d.quit)
 	<-d.done
-	return errors.Join(d.write.Close(), d.read.Close())
+	err := errors.Join(d.prepared.end(), d.read.Close())
+	if !d.Postgres {
+		ctx, cancel := context.WithTimeout(context.Background(), foldWithin)
+		defer cancel()
+		_, fold := d.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+		err = errors.Join(err, fold)
+	}
+	return errors.Join(err, d.write.Close())
 }
 
 // Write runs fn in a transaction and returns once it is durable. fn may run

@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -98,5 +99,53 @@ func TestWriteAfterCloseIsAnError(t *testing.T) {
 	}
 	if err := db.Write(t.Context(), func(*sqldb.Tx) error { return nil }); !errors.Is(err, sqldb.ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Closed, the file alone is the database: whoever copies it has everything.
+func TestAClosedDatabaseIsOneFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.db")
+	db, err := sqldb.Open(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+		if _, err := tx.Exec(`CREATE TABLE t (n BIGINT NOT NULL)`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`INSERT INTO t (n) VALUES (7)`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := filepath.Join(t.TempDir(), "b.db")
+	if err := os.WriteFile(alone, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := sqldb.Open(t.Context(), alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	rows, err := other.Query(t.Context(), `SELECT n FROM t`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var n int
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 7 || rows.Err() != nil {
+		t.Errorf("the copy has %d, %v", n, rows.Err())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -134,6 +135,18 @@ func (p *prepared) stmt(ctx context.Context, q string) (*sql.Stmt, error) {
 	}
 	p.stmts[q] = s
 	return s, nil
+}
+
+// end gives the connection back.
+func (p *prepared) end() (err error) {
+	for _, s := range p.stmts {
+		err = errors.Join(err, s.Close())
+	}
+	if p.c != nil {
+		err = errors.Join(err, p.c.Close())
+	}
+	p.c, p.stmts = nil, nil
+	return err
 }
 
 // drop forgets a connection that may be broken; the next group opens another.
