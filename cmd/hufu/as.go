@@ -13,23 +13,24 @@ import (
 )
 
 type asCmd struct {
-	Dir     string   `help:"数据目录。" default:"./hufu-data"`
-	JSON    bool     `help:"输出 JSON。"`
-	Note    string   `help:"意见。"`
-	State   string   `help:"按状态查询。"`
-	Kind    string   `help:"按案件种类查询。"`
-	Q       string   `help:"按姓名、编号、序列号等查询。"`
-	After   string   `help:"上一页最后一件的编号。"`
-	Limit   int      `help:"每页件数。"`
-	Reason  string   `help:"撤销原因，如 keyCompromise。"`
-	Ground  string   `help:"撤销依据：holder untrue breach unsafe law loss court。"`
-	Asker   string   `help:"申请方：holder（默认）unit authority court institution。"`
-	CSR     string   `help:"新的证书请求文件（更新、补办、密钥恢复）。"`
-	Out     string   `help:"输出目录或文件。"`
-	Person  string   `arg:"" help:"人员，如 ra-clerk。"`
-	Room    string   `arg:"" help:"系统：ra、ca、km。"`
-	Verb    string   `arg:"" help:"动作，如 submit。"`
-	Objects []string `arg:"" optional:"" help:"对象：文件、案件编号或序列号。"`
+	Dir      string   `help:"数据目录。" default:"./hufu-data"`
+	JSON     bool     `help:"输出 JSON。"`
+	Note     string   `help:"意见。"`
+	State    string   `help:"按状态查询。"`
+	Kind     string   `help:"按案件种类查询。"`
+	Q        string   `help:"按姓名、编号、序列号等查询。"`
+	After    string   `help:"上一页最后一件的编号。"`
+	Limit    int      `help:"每页件数。"`
+	Reason   string   `help:"撤销原因，如 keyCompromise。"`
+	Ground   string   `help:"撤销依据：holder untrue breach unsafe law loss court。"`
+	Asker    string   `help:"申请方：holder（默认）unit authority court institution。"`
+	CSR      string   `help:"新的证书请求文件（更新、补办、密钥恢复）。"`
+	Out      string   `help:"输出目录或文件。"`
+	Personal bool     `help:"导出含姓名和证件号码；须以 --note 写明事由。"`
+	Person   string   `arg:"" help:"人员，如 ra-clerk。"`
+	Room     string   `arg:"" help:"系统：ra、ca、km。"`
+	Verb     string   `arg:"" help:"动作，如 submit。"`
+	Objects  []string `arg:"" optional:"" help:"对象：文件、案件编号或序列号。"`
 }
 
 // actWithin bounds one command: a server that hangs is a failure.
@@ -60,7 +61,7 @@ func (c *asCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer p.SignOut(context.WithoutCancel(ctx))
-	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit, Ground: c.Ground, Asker: c.Asker, CSR: c.CSR}
+	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit, Ground: c.Ground, Asker: c.Asker, CSR: c.CSR, Personal: c.Personal}
 	out, err := c.do(ctx, p, a)
 	if out != nil && (err == nil || c.JSON && fmt.Sprintf("%T", out) == "desk.BatchLine") {
 		c.print(out)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -98,6 +99,8 @@ func Run(ctx context.Context, c Config, ready func()) error {
 }
 
 func start(g *plant.Group, c Config) error {
+	seen := readingFigures()
+	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times)
 	wake, resp, err := readers(g, c)
 	if err != nil {
 		return err
@@ -112,7 +115,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, resp)
+	return desk(g, c, resp, seen)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -238,7 +241,7 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, resp *va.Responder) error {
+func desk(g *plant.Group, c Config, resp *va.Responder, seen figures) error {
 	db, err := g.Database(c.Database)
 	if err != nil {
 		return err
@@ -274,7 +277,7 @@ func desk(g *plant.Group, c Config, resp *va.Responder) error {
 		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
 	}
 	worker := (&ra.Worker{Registrar: r}).Start()
-	r.Wake = worker.Wake
+	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
 	site := (&api.Site{
 		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now,

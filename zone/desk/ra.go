@@ -23,6 +23,7 @@ type Args struct {
 	Note, State, Query, Out, Reason, Invalid string
 	After, Kind, Ground, Asker, CSR          string
 	Limit                                    int
+	Personal                                 bool
 }
 
 // one returns the only word, or a usage error naming what is wanted.
@@ -88,13 +89,15 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v raapi.EvidenceLine
 		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+	case "identity", "export", "readings":
+		return p.personal(ctx, verb, a)
 	case "evidence-file":
 		return p.evidenceFile(ctx, a)
 	case "profiles":
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles audit", verb)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch profiles audit", verb)}
 }
 
 // escape keeps an id one segment of a path.

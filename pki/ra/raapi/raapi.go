@@ -74,24 +74,32 @@ type CaseView struct {
 	Enc         []byte              `json:"enc,omitempty"`
 }
 
-// Line shows a case in a list.
-func Line(r ra.Record) CaseLine {
+// Line shows a case in a list, natural persons masked.
+func (a *API) Line(r ra.Record) CaseLine {
+	r.Title = a.Desk.Called(r)
+	return line(r)
+}
+
+func line(r ra.Record) CaseLine {
 	k := ra.Kinds[r.Kind]
 	return CaseLine{r.ID, r.Kind, k.Title, string(r.State), k.StateTitle(r.State), r.Title, r.Profile, r.Batch, r.Row,
 		string(r.CreatedBy), r.CreatedAt, r.UpdatedAt, r.SignSerial, r.EncSerial}
 }
 
-// View shows a case whole to a person.
-func View(r ra.Record, who access.Person) (CaseView, error) {
+// View shows a case whole to a person, which is on the trail first.
+func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source string) (CaseView, error) {
+	if err := a.Desk.SeenCase(ctx, who, ra.ByShow, r, source); err != nil {
+		return CaseView{}, err
+	}
 	k := ra.Kinds[r.Kind]
-	v := CaseView{CaseLine: Line(r), Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
+	v := CaseView{CaseLine: line(r), Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
 	for _, e := range r.Events {
 		v.Events = append(v.Events, EventLine{e.At, string(e.Who), e.Name, string(e.Did), k.ActTitle(e.Did), string(e.From), string(e.To), e.Note,
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
-	for _, a := range k.May(r.Case, who) {
-		if !ra.Own(a) || r.CreatedBy == who.ID {
-			v.May = append(v.May, "ra."+string(a))
+	for _, do := range k.May(r.Case, who) {
+		if !ra.Own(do) || r.CreatedBy == who.ID {
+			v.May = append(v.May, "ra."+string(do))
 		}
 	}
 	if ra.AboutStatus(r.Kind) {
@@ -121,6 +129,7 @@ func (a *API) Mount(s *api.Site) {
 	a.lists(s)
 	a.evidence(s)
 	a.evidenceFile(s)
+	a.personal(s)
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
@@ -138,7 +147,7 @@ func (a *API) drafts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.draft", "", api.Source(ctx), err)
 			}
-			return &api.Body[CaseLine]{Body: Line(rec)}, nil
+			return &api.Body[CaseLine]{Body: a.Line(rec)}, nil
 		})
 	type sheetIn struct {
 		Name    string `query:"name" doc:"文件名"`
@@ -189,7 +198,7 @@ func (a *API) acts(s *api.Site) {
 			}
 			out := actOut{Cases: []CaseLine{}}
 			for _, r := range done {
-				out.Cases = append(out.Cases, Line(r))
+				out.Cases = append(out.Cases, a.Line(r))
 			}
 			return &api.Body[actOut]{Body: out}, nil
 		})
@@ -255,7 +264,7 @@ func (a *API) lists(s *api.Site) {
 			if err != nil {
 				return nil, err
 			}
-			v, err := View(rec, who)
+			v, err := a.View(ctx, rec, who, api.Source(ctx))
 			return &api.Body[CaseView]{Body: v}, err
 		})
 	api.Handle(s, api.Op{ID: "profiles", Method: http.MethodGet, Path: "/api/v1/profiles", Summary: "证书模板"},
@@ -310,7 +319,7 @@ func (a *API) Find(ctx context.Context, q ra.Query) (Page, error) {
 			p.Next = list[i-1].ID
 			break
 		}
-		p.Cases = append(p.Cases, Line(r))
+		p.Cases = append(p.Cases, a.Line(r))
 	}
 	return p, nil
 }

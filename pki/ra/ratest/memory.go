@@ -24,6 +24,7 @@ type Memory struct {
 	spent   map[string]bool   // nonces
 	batches []ra.Batch
 	files   map[string]ra.Evidence
+	reads   []ra.Reading
 	lines   []audit.Entry
 }
 

@@ -42,6 +42,7 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"a sheet is found by its digest":                     sheets,
 		"sheets are listed newest first":                     listed,
 		"a file is kept once":                                filed,
+		"readings of personal data are counted":              read,
 		"a refusal of authority may be written at any time":  turned,
 	} {
 		t.Run(name, func(t *testing.T) { test(NewDesk(t, open(t))) })

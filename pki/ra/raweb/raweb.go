@@ -28,7 +28,7 @@ type Pages struct {
 	Mark string // a standing warning; may be empty
 }
 
-var clerk, auditor = []string{string(access.RAClerk)}, []string{string(access.RAAuditor)}
+var clerk, auditor, watcher = []string{string(access.RAClerk)}, []string{string(access.RAAuditor)}, []string{string(access.RAAuditor), string(access.RAAuditAdmin)}
 
 // Mount serves the console at the root of the site.
 func (p *Pages) Mount() error {
@@ -48,6 +48,7 @@ func (p *Pages) Mount() error {
 			{Path: "/profiles", Title: "证书模板", Icon: "doc"},
 			{Path: "/ledger", Title: "账本与状态", Icon: "ledger"},
 			{Path: "/audit", Title: "审计", Icon: "eye", Roles: auditor},
+			{Path: "/readings", Title: "个人信息查阅", Icon: "eye", Roles: watcher},
 			{Path: "/help", Title: "帮助", Icon: "help"},
 		},
 	}
@@ -74,6 +75,7 @@ func (p *Pages) Mount() error {
 		"GET /profiles":              {"profiles", p.profiles},
 		"GET /ledger":                {"ledger", p.ledger},
 		"GET /audit":                 {"audit", p.audit},
+		"GET /readings":              {"readings", p.readings},
 		"GET /help":                  {"help", p.help},
 		"GET /":                      {"refused", p.nowhere},
 	} {
