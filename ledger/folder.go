@@ -252,7 +252,7 @@ func (f *Folder) Seal(_ context.Context, note []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(f.Dir); err != nil {
+	if err := SyncDir(f.Dir); err != nil {
 		return err
 	}
 	tmp := filepath.Join(f.Dir, ".checkpoint.new")

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncDir makes everything written to the file system of dir durable: one
+// SyncDir makes everything written to the file system of dir durable: one
 // flush for a whole batch of tiles and bodies.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -4,9 +4,9 @@ package ledger
 
 import "os"
 
-// syncDir flushes the directory; without syncfs the files themselves are left
+// SyncDir flushes the directory; without syncfs the files themselves are left
 // to the system. A damaged tail is sent again by the core.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/csr"
 )
@@ -132,10 +133,8 @@ var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{2,31}$`)
 // Decode reads a change strictly.
 func Decode(content []byte) (Change, error) {
 	var c Change
-	d := json.NewDecoder(strings.NewReader(string(content)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil || d.More() {
-		return c, BadChange.At("content", BadChange.Clause).Because("内容应为一个 JSON 对象，字段为 id、name、csr、reason")
+	if err := strict.JSON(content, &c); err != nil {
+		return c, BadChange.At("content", BadChange.Clause).Because("内容应为一个 JSON 对象，字段为 id、name、csr、reason；%v", err)
 	}
 	return c, nil
 }

@@ -20,14 +20,14 @@ type envelopeCmd struct {
 func (c *envelopeCmd) Run() error {
 	info, err := os.Stat(c.File)
 	if err != nil {
-		return &desk.Usage{Text: err.Error()}
+		return desk.Unreadable(err)
 	}
 	if info.IsDir() || info.Size() > 2*envelope.SizeMax {
 		return &desk.Usage{Text: c.File + " 是目录，或大得不是密钥信封"}
 	}
 	data, err := os.ReadFile(c.File)
 	if err != nil {
-		return &desk.Usage{Text: err.Error()}
+		return desk.Unreadable(err)
 	}
 	var enc []byte
 	if c.Cert != "" {

@@ -25,7 +25,7 @@ type judicialCmd struct {
 func (c *judicialCmd) Run(context.Context) error {
 	data, err := os.ReadFile(c.File)
 	if err != nil {
-		return &desk.Usage{Text: err.Error()}
+		return desk.Unreadable(err)
 	}
 	seal, err := verifyingKey(c.Seal)
 	if err != nil {
@@ -33,11 +33,11 @@ func (c *judicialCmd) Run(context.Context) error {
 	}
 	var e km.Evidence
 	if err := json.Unmarshal(data, &e); err != nil {
-		return fmt.Errorf("%w: 不是证据包: %w", errExit1, err)
+		return fmt.Errorf("%w：不是证据包: %w", errExit1, err)
 	}
 	p, err := e.Check(alg.Point(seal))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errExit1, err)
+		return fmt.Errorf("%w：%w", errExit1, err)
 	}
 	fmt.Printf("证据包完好：案件 %s，办案机关 %s，文书 %s，证书 %s（%s），%d 人签名，%s\n", p.Warrant.Case, p.Warrant.Authority, p.Warrant.Document, p.Warrant.Serial, p.State, len(p.Signed), p.At)
 	if c.Key == "" {
@@ -59,19 +59,19 @@ func (c *judicialCmd) open(p km.Package) error {
 	}
 	text, err := os.ReadFile(c.Key)
 	if err != nil {
-		return &desk.Usage{Text: err.Error()}
+		return desk.Unreadable(err)
 	}
 	key, err := keyfile.Read(text, pass)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errExit1, c.Key, err)
+		return fmt.Errorf("%w：%s: %w", errExit1, c.Key, err)
 	}
 	env, err := sealedkey.FromEnveloped(p.Session, p.Content, p.Point)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errExit1, err)
+		return fmt.Errorf("%w：%w", errExit1, err)
 	}
 	got, err := env.Open(key)
 	if err != nil || !bytes.Equal(pointOf(got), p.Point) {
-		return fmt.Errorf("%w: 不是密封给这把私钥的", errExit1)
+		return fmt.Errorf("%w：不是密封给这把私钥的", errExit1)
 	}
 	return os.WriteFile(c.Out, keyfile.Plain(got), 0o600)
 }

@@ -98,7 +98,7 @@ const passMax = 4096
 func passFrom(name string) ([]byte, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &desk.Usage{Text: err.Error()}
+		return nil, desk.Unreadable(err)
 	}
 	if len(data) > passMax {
 		return nil, &desk.Usage{Text: name + "：口令文件过大"}

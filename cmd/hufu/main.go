@@ -30,6 +30,8 @@ type commands struct {
 	Directory directoryCmd `cmd:"" help:"外部目录服务器。"`
 	Agree     agreeCmd     `cmd:"" help:"从外部核对账本、OCSP、CRL、目录、数据库是否一致。"`
 	Judicial  judicialCmd  `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
+	Backup    backupCmd    `cmd:"" help:"备份：联机、加密、增量。"`
+	Restore   restoreCmd   `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 
@@ -52,18 +54,25 @@ func run(args []string) int {
 	defer stop()
 	var c commands
 	exit := -1
-	p, err := kong.New(&c, kong.Name("hufu"), kong.Description("虎符：电子政务电子认证系统。"), kong.UsageOnError(),
+	p, err := kong.New(&c, kong.Name("hufu"), kong.Description("虎符：电子政务电子认证系统。"), kong.Help(help),
 		kong.Exit(func(code int) { exit = code }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitFailed
+	}
+	switch {
+	case len(args) == 0: // somebody who does not know what there is
+		_, _ = p.Parse([]string{"--help"})
+		return exitUsage
+	case args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	k, err := p.Parse(args)
 	if exit == 0 { // --help
 		return 0
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, usageText(err))
 		return exitUsage
 	}
 	return code(k.Run())

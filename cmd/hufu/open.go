@@ -38,7 +38,7 @@ func (c *openCmd) Run(context.Context) error {
 		return err
 	}
 	if !bytes.Equal(cert.KeyID(signCert.Point), cert.KeyID(pointOf(sign))) {
-		return fmt.Errorf("%w: 签名私钥与 sign.pem 不符", errExit1)
+		return fmt.Errorf("%w：签名私钥与 sign.pem 不符", errExit1)
 	}
 	name, sealed, err := c.sealed()
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *openCmd) Run(context.Context) error {
 	}
 	if name == "" {
 		if ext := strings.ToLower(filepath.Ext(c.Out)); ext != ".p12" && ext != ".pfx" {
-			return fmt.Errorf("%w: 这是单证书的下载包，没有加密私钥可打开；需要 PKCS#12 请用 .p12 或 .pfx 文件名", errExit1)
+			return fmt.Errorf("%w：这是单证书的下载包，没有加密私钥可打开；需要 PKCS#12 请用 .p12 或 .pfx 文件名", errExit1)
 		}
 		return c.write([]pfx.Entry{{Name: "sign", Key: sign, Cert: signCert.Raw}}, sign)
 	}
@@ -56,14 +56,14 @@ func (c *openCmd) Run(context.Context) error {
 	}
 	env, _, err := sealedkey.Of(sealed, encCert.Point)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errExit1, name, err)
+		return inChinese(name, err)
 	}
 	enc, err := env.Open(sign)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errExit1, name, err)
+		return inChinese(name, err)
 	}
 	if !bytes.Equal(encCert.Point, pointOf(enc)) {
-		return fmt.Errorf("%w: 加密私钥与 enc.pem 不符", errExit1)
+		return fmt.Errorf("%w：加密私钥与 enc.pem 不符", errExit1)
 	}
 	return c.write([]pfx.Entry{{Name: "sign", Key: sign, Cert: signCert.Raw}, {Name: "enc", Key: enc, Cert: encCert.Raw}}, enc)
 }
@@ -91,11 +91,11 @@ func readKey(name, passFile string) (*sm2.PrivateKey, error) {
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &desk.Usage{Text: err.Error()}
+		return nil, desk.Unreadable(err)
 	}
 	key, err := keyfile.Read(text, pass)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errExit1, name, err)
+		return nil, inChinese(name, err)
 	}
 	return key, nil
 }

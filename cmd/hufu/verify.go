@@ -63,14 +63,14 @@ func source(name string) (ledger.Source, func(), error) {
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, nil, &desk.Usage{Text: err.Error()}
+		return nil, nil, desk.Unreadable(err)
 	}
 	if info.IsDir() {
 		return ledger.Dir(name), func() {}, nil
 	}
 	z, err := zip.OpenReader(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %s 不是 ZIP: %w", errExit1, name, err)
+		return nil, nil, fmt.Errorf("%w：%s 不是 ZIP: %w", errExit1, name, err)
 	}
 	return ledger.Files(z), func() { _ = z.Close() }, nil
 }
@@ -79,7 +79,7 @@ func source(name string) (ledger.Source, func(), error) {
 func verifyingKey(name string) (*ecdsa.PublicKey, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &desk.Usage{Text: err.Error()}
+		return nil, desk.Unreadable(err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
@@ -104,11 +104,11 @@ func pointOf(key *sm2.PrivateKey) []byte { return alg.Point(&key.PublicKey) }
 func readCert(name string) (*cert.Certificate, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &desk.Usage{Text: err.Error()}
+		return nil, desk.Unreadable(err)
 	}
 	c, err := cert.FromPEM(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errExit1, name, err)
+		return nil, inChinese(name, err)
 	}
 	return c, nil
 }
@@ -116,7 +116,7 @@ func readCert(name string) (*cert.Certificate, error) {
 func readChain(name string) (chain [][]byte, err error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &desk.Usage{Text: err.Error()}
+		return nil, desk.Unreadable(err)
 	}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		chain = append(chain, block.Bytes)

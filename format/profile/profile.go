@@ -11,13 +11,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/identity"
@@ -153,13 +153,8 @@ func Builtin() (Set, error) {
 // Parse reads one profile strictly.
 func Parse(text []byte) (Profile, error) {
 	var p Profile
-	d := json.NewDecoder(strings.NewReader(string(text)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
+	if err := strict.JSON(text, &p); err != nil {
 		return p, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return p, errors.New("more than one profile")
 	}
 	switch p.Usage { // anything but "sign" is a CA's: a slip of the pen must not make one
 	case "sign", "ca", "root":

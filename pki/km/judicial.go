@@ -19,6 +19,7 @@ import (
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/shamir"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -199,10 +200,8 @@ func (c *Court) Matter() proposal.Matter {
 
 func (c *Court) read(ctx context.Context, content []byte) (proposal.Shown, error) {
 	var w Warrant
-	d := json.NewDecoder(strings.NewReader(string(content)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&w); err != nil || d.More() {
-		return proposal.Shown{}, BadWarrant.At("content", judicialClause).Because("字段为 case、authority、document、digest、serial、recipient、scope、expires")
+	if err := strict.JSON(content, &w); err != nil {
+		return proposal.Shown{}, BadWarrant.At("content", judicialClause).Because("字段为 case、authority、document、digest、serial、recipient、scope、expires；%v", err)
 	}
 	for _, f := range []struct{ name, value string }{{"case", w.Case}, {"authority", w.Authority}, {"document", w.Document}, {"scope", w.Scope}} {
 		if n := utf8.RuneCountInString(f.value); n == 0 || n > 200 {

@@ -1,15 +1,13 @@
 package ra
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -61,26 +60,11 @@ func ParseForm(data []byte) (Form, error) {
 	if len(data) > FormMax {
 		return f, BadForm.At("file", BadForm.Clause).Because("超过 %d 字节", FormMax)
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		return f, BadForm.At(fieldOf(err), BadForm.Clause).Because("%v", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
-		return f, BadForm.At("file", BadForm.Clause).Because("有多于一个 JSON 值")
+	var no *strict.Error
+	if err := strict.JSON(data, &f); errors.As(err, &no) {
+		return f, BadForm.At(cmp.Or(no.Field, "file"), BadForm.Clause).Because("%s", no.Text)
 	}
 	return f, nil
-}
-
-// fieldOf finds the field a decoding error names.
-func fieldOf(err error) string {
-	if t, ok := err.(*json.UnmarshalTypeError); ok {
-		return t.Field
-	}
-	if _, name, ok := strings.Cut(err.Error(), `unknown field "`); ok {
-		return strings.TrimSuffix(name, `"`)
-	}
-	return "file"
 }
 
 // newID is a case number: the day and 40 random bits, short enough to say.

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,9 +39,12 @@ type Site struct {
 	sessions sessions
 }
 
+// hook is set once: several systems in one process start at the same time.
+var hook sync.Once
+
 // Start builds the interface; operations are added with Handle.
 func (s *Site) Start() *Site {
-	huma.NewError = plainError // huma has one hook for its own validation errors
+	hook.Do(func() { huma.NewError = plainError }) // huma has one hook for its own validation errors
 	s.Mux = http.NewServeMux()
 	c := huma.DefaultConfig(s.Title, "1")
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"

@@ -8,13 +8,12 @@ package enroll
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -118,24 +117,11 @@ func encode(v any) []byte {
 // Decode reads a canonical content strictly: unknown fields, trailing data and
 // any other spelling of the same content are errors.
 func Decode[T Application | Revocation](data []byte, v *T) error {
-	if err := Strict(data, v); err != nil {
+	if err := strict.JSON(data, v); err != nil {
 		return err
 	}
 	if !bytes.Equal(encode(*v), data) {
 		return fmt.Errorf("not in canonical form")
-	}
-	return nil
-}
-
-// Strict decodes JSON refusing unknown fields and trailing data.
-func Strict(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
-		return fmt.Errorf("more than one JSON value")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -64,7 +65,7 @@ func TestStrictTakesOneValueAndNothingElse(t *testing.T) {
 	for text, ok := range map[string]bool{`{"id":"a"}`: true, ` {"id":"a"} `: true, `{"id":"a"}}`: false, `{"id":"a"}]`: false, `{"id":"a"}{}`: false,
 		`{"id":"a"}x`: false, `{"x":1}`: false, ``: false} {
 		var r enroll.Revocation
-		if err := enroll.Strict([]byte(text), &r); (err == nil) != ok {
+		if err := strict.JSON([]byte(text), &r); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -112,7 +113,7 @@ func TestAReplyKeepsItsTimeOnTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got enroll.Revoked
-	if err := enroll.Strict(data, &got); err != nil || !got.At.Equal(want.At) {
+	if err := strict.JSON(data, &got); err != nil || !got.At.Equal(want.At) {
 		t.Errorf("%s: %+v %v", data, got, err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/format/alg"
 )
 
@@ -154,26 +155,13 @@ func Handle[In, Out any](s *Server, path string, max int64, f func(ctx context.C
 			return
 		}
 		var in In
-		if err := strict(body, &in); err != nil {
+		if err := strict.JSON(body, &in); err != nil {
 			s.reply(w, nonce, nil, Malformed.Because("%v", err))
 			return
 		}
 		out, err := f(context.WithValue(r.Context(), sourceKey{}, r.RemoteAddr), from, in)
 		s.reply(w, nonce, out, err)
 	})
-}
-
-// strict decodes one JSON value of known fields and nothing after it.
-func strict(body []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
-		return errors.New("more than one JSON value")
-	}
-	return nil
 }
 
 func (s *Server) check(r *http.Request, from, nonce string, body []byte, peers []string) error {

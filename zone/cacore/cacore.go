@@ -110,6 +110,12 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
+	test := plant.SelfTest{
+		Zone: "核心区", Device: c.Device, Signers: []string{KeyCA, KeyServer, KeyLedger, KeyAudit}, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
+	}
+	if err := test.Run(g.Context()); err != nil {
+		return err
+	}
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
 		return err
@@ -132,15 +138,18 @@ func start(g *plant.Group, c Config) error {
 	}).Start()
 	publisher := (&ca.Publisher{Issuer: is}).Start()
 	is.Wake = sealer.Wake
+	if err := manage(g, c, db, is, store, files); err != nil {
+		return err
+	}
+	if err := notBehind(g.Context(), db, target, c.Now); err != nil {
+		return err
+	}
 	g.Go(sealer.Run)
 	g.Go(publisher.Run)
 
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	service(is, store, publisher).Mount(s, PeerRA)
-	if err := g.Serve("CA 核心区", c.Addr, s); err != nil {
-		return err
-	}
-	return manage(g, c, db, is, store, files)
+	return g.Serve("CA 核心区", c.Addr, s)
 }
 
 // turnedAway writes calls refused at the door to the audit trail.

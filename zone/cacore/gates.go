@@ -11,11 +11,11 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
-	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // gates are the changes to what may be issued: a qualification and a practice
@@ -98,7 +98,7 @@ func text(field, v string, most int) error {
 
 func (g *gates) readOpening(_ context.Context, content []byte) (proposal.Shown, error) {
 	var o opening
-	if err := enroll.Strict(content, &o); err != nil {
+	if err := strict.JSON(content, &o); err != nil {
 		return proposal.Shown{}, BadGate.At("content", gateClause).Because("字段为 policy、qualification、from、to、cps")
 	}
 	for _, err := range []error{g.known(o.Policy), text("qualification", o.Qualification, 100), text("cps", o.CPS, 100)} {
@@ -152,7 +152,7 @@ func (g *gates) line(item, id, policy string) audit.Entry {
 func (g *gates) readHalt(suspend bool) func(ctx context.Context, content []byte) (proposal.Shown, error) {
 	return func(ctx context.Context, content []byte) (proposal.Shown, error) {
 		var h halt
-		if err := enroll.Strict(content, &h); err != nil {
+		if err := strict.JSON(content, &h); err != nil {
 			return proposal.Shown{}, BadGate.At("content", gateClause).Because("字段为 policy、reason")
 		}
 		for _, err := range []error{g.known(h.Policy), text("reason", h.Reason, 200)} {

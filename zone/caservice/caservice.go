@@ -99,6 +99,20 @@ func Run(ctx context.Context, c Config, ready func()) error {
 }
 
 func start(g *plant.Group, c Config) error {
+	db, err := g.Database(c.Database)
+	if err != nil {
+		return err
+	}
+	store, err := rastore.Open(g.Context(), db, c.Now)
+	if err != nil {
+		return err
+	}
+	test := plant.SelfTest{
+		Zone: "服务区", Device: c.Device, Signers: []string{KeyServer, KeyAudit, KeyOCSP}, Masters: []string{KeyIdentity}, DB: db, Logs: []string{audit.Log}, Now: c.Now,
+	}
+	if err := test.Run(g.Context()); err != nil {
+		return err
+	}
 	seen := readingFigures()
 	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times)
 	wake, resp, err := readers(g, c)
@@ -115,7 +129,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, resp, seen)
+	return desk(g, c, store, resp, seen)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -216,6 +230,7 @@ func public(g *plant.Group, addr string, p *vahttp.Public) error {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
 		_ = srv.ShutdownWithContext(stop) // idle connections are cut off after that
+		_ = l.Close()                     // or a server that was shut down before it began would begin now
 	})
 	g.Go(func(ctx context.Context) {
 		if err := srv.Serve(l); err != nil && ctx.Err() == nil {
@@ -241,15 +256,8 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, resp *va.Responder, seen figures) error {
-	db, err := g.Database(c.Database)
-	if err != nil {
-		return err
-	}
-	store, err := rastore.Open(g.Context(), db, c.Now)
-	if err != nil {
-		return err
-	}
+func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures) error {
+	db := store.DB
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/web/api"
@@ -25,8 +26,18 @@ func (p *Person) Audit(ctx context.Context, a Args) (any, error) {
 		}
 		return &lines, p.Call(ctx, http.MethodGet, query("/api/v1/audit", "object", a.Query, "before", a.After, "limit", limit), nil, &lines)
 	case "mark":
+		var upTo struct {
+			Last int64 `json:"last,omitempty"`
+		}
+		if len(a.Words) > 1 {
+			n, err := strconv.ParseInt(a.Words[1], 10, 64)
+			if err != nil || n < 1 || len(a.Words) > 2 {
+				return nil, &Usage{"audit mark 之后可写一个序号：审计到哪一条为止；不写为全部"}
+			}
+			upTo.Last = n
+		}
 		var st api.Prepared
-		if err := p.Call(ctx, http.MethodPost, "/api/v1/audit/mark/prepare", struct{}{}, &st); err != nil {
+		if err := p.Call(ctx, http.MethodPost, "/api/v1/audit/mark/prepare", upTo, &st); err != nil {
 			return nil, err
 		}
 		claim, err := p.Claim(st)

@@ -28,7 +28,7 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 		}
 		content, err := os.ReadFile(a.Words[1])
 		if err != nil {
-			return nil, true, &Usage{err.Error()}
+			return nil, true, Unreadable(err)
 		}
 		if !json.Valid(content) {
 			return nil, true, &Usage{a.Words[1] + " 不是 JSON"}

@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -35,6 +37,22 @@ type Usage struct{ Text string }
 
 func (u *Usage) Error() string { return u.Text }
 
+// Unreadable says which file a command could not read, and why.
+func Unreadable(err error) error {
+	var at *fs.PathError
+	switch {
+	case !errors.As(err, &at):
+		return &Usage{err.Error()}
+	case errors.Is(err, fs.ErrNotExist):
+		return &Usage{"没有文件 " + at.Path}
+	case errors.Is(err, fs.ErrPermission):
+		return &Usage{"无权读取 " + at.Path}
+	case errors.Is(err, syscall.EISDIR):
+		return &Usage{at.Path + " 是目录，不是文件"}
+	}
+	return &Usage{fmt.Sprintf("不能读取 %s：%v", at.Path, at.Err)}
+}
+
 // Endpoints is endpoints.json.
 type Endpoints struct {
 	Console   string `json:"console"`
@@ -53,8 +71,11 @@ type Endpoints struct {
 // Read reads endpoints.json of a folder.
 func (e *Endpoints) Read(dir string) error {
 	data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Usage{"hufu up 没有在 " + dir + " 上运行；请先启动，或用 --dir 指明数据目录"}
+	}
 	if err != nil {
-		return fmt.Errorf("hufu up is not running on %s: %w", dir, err)
+		return err
 	}
 	return json.Unmarshal(data, e)
 }

@@ -85,7 +85,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		data, err := os.ReadFile(name)
 		if err != nil {
-			return nil, &Usage{err.Error()}
+			return nil, Unreadable(err)
 		}
 		var v raapi.EvidenceLine
 		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
@@ -157,7 +157,7 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, &Usage{err.Error()}
+		return nil, Unreadable(err)
 	}
 	if ext == ".xlsx" || ext == ".csv" {
 		return p.sheet(ctx, verb, filepath.Base(name), data, a)
@@ -181,7 +181,7 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 	case purpose == "amend" && len(a.Words) == 2:
 		data, err := os.ReadFile(a.Words[1])
 		if err != nil {
-			return nil, &Usage{err.Error()}
+			return nil, Unreadable(err)
 		}
 		if f, err = ra.ParseForm(data); err != nil {
 			return nil, &Usage{err.Error()}
@@ -193,7 +193,7 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 	if a.CSR != "" {
 		data, err := os.ReadFile(a.CSR)
 		if err != nil {
-			return nil, &Usage{err.Error()}
+			return nil, Unreadable(err)
 		}
 		f.CSR = string(data)
 	}

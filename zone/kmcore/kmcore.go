@@ -3,6 +3,7 @@
 package kmcore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/profile"
@@ -64,6 +66,16 @@ func start(g *plant.Group, c Config) error {
 		return err
 	}
 	if err := errors.Join(access.Migrate(g.Context(), db), proposal.Migrate(g.Context(), db)); err != nil {
+		return err
+	}
+	master, err := store.Master(g.Context())
+	if err != nil {
+		return err
+	}
+	test := plant.SelfTest{
+		Zone: "密钥管理核心区", Device: c.Device, Signers: []string{KeyStaffCA, KeyIdentity, KeyAudit}, Masters: []string{cmp.Or(master, KeyMaster)}, DB: db, Logs: []string{audit.Log}, Now: c.Now,
+	}
+	if err := test.Run(g.Context()); err != nil {
 		return err
 	}
 	auditKey, err := c.Device.Signer(KeyAudit)

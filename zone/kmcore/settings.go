@@ -12,13 +12,13 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/pki/km"
 	"github.com/hufu-pki/hufu/pki/km/kmstore"
 	"github.com/hufu-pki/hufu/web/api"
-	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // Bounds of what operators may order, and why.
@@ -89,7 +89,7 @@ func shown(v any, title string, lines ...proposal.Line) (proposal.Shown, error) 
 
 func (p *pool) readMarks(_ context.Context, content []byte) (proposal.Shown, error) {
 	var m marks
-	if err := enroll.Strict(content, &m); err != nil {
+	if err := strict.JSON(content, &m); err != nil {
 		return proposal.Shown{}, km.BadMarks.At("content", poolClause).Because("字段为 low、high 两个整数")
 	}
 	if m.Low < 1 || m.High < m.Low || m.High > markMax {
@@ -113,7 +113,7 @@ func (p *pool) line(item, id, detail string) audit.Entry {
 
 func (p *pool) readCount(_ context.Context, content []byte) (proposal.Shown, error) {
 	var c count
-	if err := enroll.Strict(content, &c); err != nil || c.Count < 1 || c.Count > makeMax {
+	if err := strict.JSON(content, &c); err != nil || c.Count < 1 || c.Count > makeMax {
 		return proposal.Shown{}, km.BadMarks.At("count", poolClause).Because("应为 1 至 %d 的整数", makeMax)
 	}
 	return shown(c, fmt.Sprintf("%d 对", c.Count), proposal.Line{Name: "数量", Value: strconv.Itoa(c.Count)})
@@ -143,7 +143,7 @@ func (p *pool) drill(ctx context.Context, r proposal.Record) ([]byte, error) {
 
 func (p *pool) readReason(_ context.Context, content []byte) (proposal.Shown, error) {
 	var w reason
-	if err := enroll.Strict(content, &w); err != nil || strings.TrimSpace(w.Reason) == "" || len(w.Reason) > 600 {
+	if err := strict.JSON(content, &w); err != nil || strings.TrimSpace(w.Reason) == "" || len(w.Reason) > 600 {
 		return proposal.Shown{}, km.BadMarks.At("reason", "GM/T 0034 §8.2.4").Because("应写明原因，至多 200 字")
 	}
 	return shown(w, w.Reason, proposal.Line{Name: "原因", Value: w.Reason})

@@ -34,6 +34,7 @@ import (
 	"github.com/hufu-pki/hufu/zone/desk"
 	"github.com/hufu-pki/hufu/zone/kmconsole"
 	"github.com/hufu-pki/hufu/zone/kmcore"
+	"github.com/hufu-pki/hufu/zone/plant"
 )
 
 // Config is what the command line says.
@@ -87,7 +88,7 @@ type World struct {
 }
 
 // ErrBusy is returned when another process holds the folder.
-var ErrBusy = errors.New("folder is in use")
+var ErrBusy = plant.ErrBusy
 
 // ErrAddress is returned when certificates name another public URL.
 var ErrAddress = errors.New("public URL differs")
@@ -97,7 +98,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return err
 	}
-	release, err := lock(c.path("hufu.lock"))
+	release, err := plant.Lock(c.path("hufu.lock"), "hufu up")
 	if err != nil {
 		return err
 	}

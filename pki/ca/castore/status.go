@@ -196,7 +196,7 @@ func (s *Store) Lists(ctx context.Context) (map[string]ca.List, error) {
 // is revoked later marks it again.
 func (s *Store) IntendList(ctx context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
 	err := s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if err := tx.Scan(`SELECT COALESCE(MAX(number), 0) + 1 FROM crl`, nil, &l.Number); err != nil {
+		if err := tx.Scan(`SELECT MAX(number) + 1 FROM (SELECT 0 AS number UNION ALL SELECT number FROM crl UNION ALL SELECT number FROM crl_floor) AS used`, nil, &l.Number); err != nil {
 			return err
 		}
 		entries, err := entriesOf(tx, l, shard)

@@ -1,0 +1,4 @@
+CREATE TABLE crl_floor (
+	one    BIGINT NOT NULL PRIMARY KEY,
+	number BIGINT NOT NULL
+);
