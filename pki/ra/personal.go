@@ -147,7 +147,9 @@ func (r *Registrar) document(rec Record) (kind, number string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	number, err = r.openNumber(rec)
+	if rec.Identity.Number.Blob != nil { // else the case was taken back from what was published
+		number, err = r.openNumber(rec)
+	}
 	return app.Identity.Kind, number, err
 }
 

@@ -124,6 +124,7 @@ type Store interface {
 	BatchCounts(ctx context.Context, id string) (map[casework.State]int, error)
 	EvidenceStore
 	ReadingStore
+	BulkStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,7 @@ type Args struct {
 	After, Kind, Ground, Asker, CSR          string
 	Limit                                    int
 	Personal                                 bool
+	Bulk                                     BulkArgs
 }
 
 // one returns the only word, or a usage error naming what is wanted.
@@ -72,12 +74,9 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", a.Query, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
 	case "batch":
-		id, err := a.one("批次编号")
-		if err != nil {
-			return nil, err
-		}
-		var v json.RawMessage
-		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
+		return p.batch(ctx, a)
+	case "bulk":
+		return p.bulk(ctx, a)
 	case "evidence":
 		name, err := a.one("文件")
 		if err != nil {
@@ -97,7 +96,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch profiles audit", verb)}
+	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles audit", verb)}
 }
 
 // escape keeps an id one segment of a path.
@@ -159,7 +158,7 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 	if err != nil {
 		return nil, Unreadable(err)
 	}
-	if ext == ".xlsx" || ext == ".csv" {
+	if ext == ".xlsx" || ext == ".csv" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		return p.sheet(ctx, verb, filepath.Base(name), data, a)
 	}
 	var line raapi.CaseLine

@@ -117,6 +117,7 @@ type BatchView struct {
 	ra.Batch
 	Waiting []string               `json:"waiting"` // drafts not yet submitted
 	Counts  map[casework.State]int `json:"counts"`
+	Held    bool                   `json:"paused"` // its approved cases wait
 }
 
 // Batch returns a sheet with what became of its rows.
@@ -129,7 +130,8 @@ func (a *API) Batch(ctx context.Context, id string) (BatchView, error) {
 	if v.Waiting, err = a.Desk.Waiting(ctx, id); err != nil {
 		return v, err
 	}
-	v.Counts, err = a.Desk.Store.BatchCounts(ctx, id)
+	p, err := a.Desk.Progress(ctx, id)
+	v.Counts, v.Held = p.Counts, p.Held
 	return v, err
 }
 

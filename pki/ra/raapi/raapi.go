@@ -2,6 +2,7 @@
 package raapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -98,7 +99,7 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
 	for _, do := range k.May(r.Case, who) {
-		if !ra.Own(do) || r.CreatedBy == who.ID {
+		if !ra.Whole(do) && (!ra.Own(do) || r.CreatedBy == who.ID) {
 			v.May = append(v.May, "ra."+string(do))
 		}
 	}
@@ -130,6 +131,7 @@ func (a *API) Mount(s *api.Site) {
 	a.evidence(s)
 	a.evidenceFile(s)
 	a.personal(s)
+	a.bulks(s)
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
@@ -153,7 +155,7 @@ func (a *API) drafts(s *api.Site) {
 		Name    string `query:"name" doc:"文件名"`
 		RawBody []byte
 	}
-	api.Handle(s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX 或 CSV）", MaxBody: sheet.FileMax + 1024},
+	api.Handle(s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX、CSV 或申请的 JSON 数组）", MaxBody: sheet.FileMax + 1024},
 		func(ctx context.Context, in *sheetIn) (*api.Body[ra.Batch], error) {
 			b, err := a.Desk.DraftSheet(ctx, in.Name, in.RawBody, api.Person(ctx), api.Source(ctx))
 			if err != nil {
@@ -170,7 +172,7 @@ func (a *API) acts(s *api.Site) {
 			who := api.Person(ctx)
 			p, err := a.Desk.Plan(ctx, in.Body, who)
 			if err != nil {
-				return nil, a.Desk.Turned(ctx, who, in.Body.Act, first(in.Body.IDs), api.Source(ctx), err)
+				return nil, a.Desk.Turned(ctx, who, in.Body.Act, cmp.Or(first(in.Body.IDs), in.Body.Bulk), api.Source(ctx), err)
 			}
 			out := api.PreparedOf(a.Desk.Statement(p, who))
 			out.ID = p.Order.ID
@@ -194,7 +196,7 @@ func (a *API) acts(s *api.Site) {
 				done, err = a.Desk.Do(ctx, p, in.Body.Claim, api.Source(ctx))
 			}
 			if err != nil {
-				return nil, a.Desk.Turned(ctx, who, o.Act, first(o.IDs), api.Source(ctx), err)
+				return nil, a.Desk.Turned(ctx, who, o.Act, cmp.Or(first(o.IDs), o.Bulk), api.Source(ctx), err)
 			}
 			out := actOut{Cases: []CaseLine{}}
 			for _, r := range done {
