@@ -36,7 +36,8 @@ var sideways = map[string][]string{
 	"hsm/soft":    {"hsm"},
 
 	"casework/proposal": {"access", "audit", "casework"},
-	"access/staff":      {"access", "audit", "casework/proposal"},
+	"access/accesstest": {"access", "audit"},
+	"access/staff":      {"access", "audit", "casework", "casework/proposal"},
 	"web/proposals":     {"access", "casework", "casework/proposal", "web/api"},
 	"web/console":       {"web/api", "web/page", "web/proposals"},
 }

@@ -47,6 +47,21 @@ const (
 	KMForensic   Role = "km.forensic"    // 司法取证员
 )
 
+// System is one system with people of its own.
+type System struct {
+	Name, Title string
+	Roles       []Role // from the top down
+	Auditor     Role   // reads the trail and marks what has been looked through
+	AuditAdmin  Role   // makes auditors, and reads the trail
+}
+
+// The systems.
+var (
+	CA = System{"ca", "证书认证系统", []Role{CASuper, CAAuditAdmin, CAAdmin, CAOperator, CAAuditor}, CAAuditor, CAAuditAdmin}
+	RA = System{"ra", "注册系统", []Role{RASuper, RAAuditAdmin, RAAdmin, RAClerk, RAReviewer, RAProducer, RAAuditor}, RAAuditor, RAAuditAdmin}
+	KM = System{"km", "密钥管理系统", []Role{KMSuper, KMAuditAdmin, KMAdmin, KMOperator, KMAuditor, KMForensic}, KMAuditor, KMAuditAdmin}
+)
+
 // RoleTitles are what people call the roles.
 var RoleTitles = map[Role]string{
 	Machine: "系统",

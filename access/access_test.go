@@ -195,7 +195,7 @@ func TestRecheckLooksAtTheTimeOfSigning(t *testing.T) {
 		{"signed before it began", func(w *world, _ *access.Signed) {
 			w.change(func(p *access.Person) { p.NotBefore = start.Add(time.Second) })
 		}, access.Expired, "certificate"},
-		{"the person disabled since", func(w *world, _ *access.Signed) { w.change(func(p *access.Person) { p.Disabled = true }) }, access.Expired, "certificate"},
+		{"the person disabled since", func(w *world, _ *access.Signed) { w.change(func(p *access.Person) { p.Disabled = true }) }, access.Disabled, "certificate"},
 		{"backdated into the validity", func(w *world, s *access.Signed) {
 			w.change(func(p *access.Person) { p.NotAfter = start.Add(-time.Hour) })
 			s.At = start.Add(-2 * time.Hour)

@@ -114,7 +114,10 @@ func (d Desk) Recheck(ctx context.Context, s Signed) (Command, error) {
 	if !p.Ended.IsZero() && !s.At.Before(p.Ended) {
 		return Command{}, Ended.At("certificate", Ended.Clause)
 	}
-	if p.Disabled || s.At.Before(p.NotBefore) || s.At.After(p.NotAfter) {
+	if p.Disabled {
+		return Command{}, Disabled.At("certificate", Disabled.Clause)
+	}
+	if s.At.Before(p.NotBefore) || s.At.After(p.NotAfter) {
 		return Command{}, Expired.At("certificate", Expired.Clause)
 	}
 	if s.Site != d.Site || s.Person != p.ID || s.Serial != p.Serial || !bytes.Equal(s.Text, s.Statement.Text()) {

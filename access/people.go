@@ -39,17 +39,21 @@ type People struct {
 // an earlier certificate ends. added is false when the certificate was known.
 // Forget is to be called once the transaction is durable.
 func (r *People) Add(tx *sqldb.Tx, p Person, by PersonID, at time.Time) (added bool, err error) {
-	roles := make([]string, len(p.Roles))
-	for i, role := range p.Roles {
-		roles[i] = string(role)
-	}
 	n, err := tx.Exec(`INSERT INTO person (id, cert_sm3, name, roles, cert, disabled, created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (cert_sm3) DO NOTHING`,
-		string(p.ID), alg.Digest(p.Cert), p.Name, strings.Join(roles, " "), p.Cert, false, string(by), at.UnixMilli())
+		string(p.ID), alg.Digest(p.Cert), p.Name, words(p.Roles), p.Cert, false, string(by), at.UnixMilli())
 	if err != nil || n == 0 {
 		return false, err
 	}
 	_, err = tx.Exec(`UPDATE person SET ended = $1 WHERE id = $2 AND ended = 0 AND cert_sm3 <> $3`, at.UnixMilli(), string(p.ID), alg.Digest(p.Cert))
 	return true, err
+}
+
+func words(roles []Role) string {
+	list := make([]string, len(roles))
+	for i, role := range roles {
+		list[i] = string(role)
+	}
+	return strings.Join(list, " ")
 }
 
 // Freeze takes a person's rights away for a time, or gives them back.

@@ -16,8 +16,14 @@ import (
 // Trail is the audit ledger of one database, as its auditor reads it.
 type Trail struct {
 	DB      *sqldb.DB
-	Auditor access.Role
+	Auditor access.Role // marks what has been looked through
+	Admin   access.Role // reads too, and makes auditors; may be none
 	Now     func() time.Time
+}
+
+// Readable reports whether somebody may read the trail and take it away.
+func (t *Trail) Readable(who access.Person) bool {
+	return who.Holds(t.Auditor) || t.Admin != "" && who.Holds(t.Admin)
 }
 
 // Line is an entry as listed. Marked tells whether an auditor has seen it.

@@ -13,10 +13,10 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/hufu-pki/hufu/access"
-	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
@@ -82,11 +82,13 @@ type Keeper struct {
 	People *access.People
 	// Issue certifies a person's key, once for a request ID.
 	Issue func(ctx context.Context, request string, role access.Role, name string, point []byte) (der []byte, err error)
-	// Revoke revokes a person's certificate, once for a request ID; frozen ones
-	// are put on hold and taken off it. May be nil where certificates have no
-	// status of their own.
+	// Status publishes what a verb means for a person's certificate, once for a
+	// request ID. May be nil where certificates have no status of their own.
 	Status func(ctx context.Context, request, verb string, der []byte) error
 	Now    func() time.Time
+	// Ask has another system carry a decided change out, where this one only keeps
+	// a copy of the register; nil where it is carried out here.
+	Ask func(ctx context.Context, r proposal.Record) (der []byte, err error)
 }
 
 const clause = "GM/T 0034 §8.1.3、§10.1"
@@ -102,6 +104,9 @@ func (k *Keeper) Matters(chain []Grant) (list []proposal.Matter) {
 					return k.read(ctx, g, v.verb, content)
 				},
 				Do: func(ctx context.Context, r proposal.Record) ([]byte, error) { return k.do(ctx, g, v.verb, r) },
+			}
+			if k.Ask != nil {
+				m.Do = k.Ask
 			}
 			if m.Fields = reasonFields; v.verb == Freeze {
 				m.Confirm = ""
@@ -125,7 +130,7 @@ func keyFields(verb, prefix string) []proposal.Field {
 	if verb == Add {
 		f = append(f, proposal.Field{Name: "name", Title: "姓名", Kind: "text", Need: true})
 	}
-	return append(f, proposal.Field{Name: "csr", Title: "本人的证书请求（PEM）", Kind: "pem", Need: true, Hint: "密钥由本人生成：hufu key --out key.pem --csr req.csr --subject /CN=姓名"})
+	return append(f, proposal.Field{Name: "csr", Title: "本人的证书请求（PEM）", Kind: "pem", Need: true, Hint: "密钥由本人生成：hufu key --out key.pem --pass-file pass --csr req.csr --subject /CN=姓名"})
 }
 
 var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{2,31}$`)
@@ -144,29 +149,37 @@ func (k *Keeper) read(ctx context.Context, g Grant, verb string, content []byte)
 	if err != nil {
 		return proposal.Shown{}, err
 	}
+	shown := proposal.Shown{Title: string(c.ID), Lines: []proposal.Line{{Name: "人员", Value: string(c.ID)}, {Name: "角色", Value: g.Role.Title()}}}
+	add := func(name, value string) { shown.Lines = append(shown.Lines, proposal.Line{Name: name, Value: value}) }
 	if !idForm.MatchString(string(c.ID)) || !strings.HasPrefix(string(c.ID), g.Prefix) {
-		return proposal.Shown{}, BadChange.At("id", BadChange.Clause).Because("编号应以 %s 开头，由小写字母、数字和连字符组成，至多 32 个字符", g.Prefix)
+		return shown, BadChange.At("id", BadChange.Clause).Because("编号应以 %s 开头，由小写字母、数字和连字符组成，至多 32 个字符", g.Prefix)
 	}
-	lines := []proposal.Line{{Name: "人员", Value: string(c.ID)}, {Name: "角色", Value: g.Role.Title()}}
+	if c.Name != "" {
+		add("姓名", c.Name)
+	}
 	if verb == Add || verb == Renew {
 		req, err := csr.Parse([]byte(c.CSR))
 		if err != nil {
-			return proposal.Shown{}, BadChange.At("csr", "GM/T 0092").Because("%v", err).ToFix("请由本人用 hufu key 生成密钥和证书请求")
+			return shown, BadChange.At("csr", "GM/T 0092").Because("%v", err).ToFix("请由本人用 hufu key 生成密钥和证书请求")
 		}
-		lines = append(lines, proposal.Line{Name: "公钥", Value: fmt.Sprintf("%x", req.Point)})
-	} else if n := utf8.RuneCountInString(c.Reason); n == 0 || n > 200 {
-		return proposal.Shown{}, BadChange.At("reason", BadChange.Clause).Because("应写明原因，至多 200 字").ToFix("请填写原因，如离岗、丢失密码钥匙")
+		add("公钥", fmt.Sprintf("%x", req.Point))
 	} else {
-		lines = append(lines, proposal.Line{Name: "原因", Value: c.Reason})
+		add("原因", c.Reason)
+		if n := utf8.RuneCountInString(strings.TrimSpace(c.Reason)); n == 0 || n > 200 {
+			return shown, BadChange.At("reason", BadChange.Clause).Because("应写明原因，至多 200 字").ToFix("请填写原因，如离岗、丢失密码钥匙")
+		}
 	}
 	name, err := k.check(ctx, g, verb, c)
 	if err != nil {
-		return proposal.Shown{}, err
+		return shown, err
+	}
+	if c.Name == "" {
+		add("姓名", name)
 	}
 	c.Name = name
-	lines = append(lines, proposal.Line{Name: "姓名", Value: name})
-	canonical, err := json.Marshal(c)
-	return proposal.Shown{Content: canonical, Title: name + "（" + string(c.ID) + "）", Lines: lines}, err
+	shown.Title = name + "（" + string(c.ID) + "）"
+	shown.Content, err = json.Marshal(c)
+	return shown, err
 }
 
 // check holds a change against the register and returns the person's name.
@@ -176,89 +189,32 @@ func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (str
 	if err != nil && !isNobody(err) {
 		return "", err
 	}
+	if verb == Add && !found {
+		if found, err = k.People.Used(ctx, c.ID); err != nil {
+			return "", err
+		}
+	}
 	switch {
 	case verb == Add && found:
-		return "", BadChange.At("id", BadChange.Clause).Because("%s 已在册", c.ID).ToFix("请换一个编号，或更新其证书")
+		return "", BadChange.At("id", BadChange.Clause).Because("编号 %s 已用过，离岗人员的编号也不再给他人", c.ID).ToFix("请换一个编号；在册人员请更新其证书")
 	case verb == Add:
-		if n := utf8.RuneCountInString(c.Name); n == 0 || n > 64 || strings.TrimSpace(c.Name) != c.Name {
-			return "", BadChange.At("name", BadChange.Clause).Because("姓名应为 1 至 64 字，首尾无空白")
+		if n := utf8.RuneCountInString(c.Name); n == 0 || n > 64 || strings.TrimSpace(c.Name) != c.Name || strings.ContainsFunc(c.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return "", BadChange.At("name", BadChange.Clause).Because("姓名应为 1 至 64 字，首尾无空白，没有控制字符").ToFix("请按身份证件填写姓名")
 		}
 		return c.Name, nil
 	case !found || !p.Holds(g.Role):
 		return "", BadChange.At("id", BadChange.Clause).Because("%s 不是在册的%s", c.ID, g.Role.Title()).ToFix("请核对人员编号和角色")
 	case verb == Freeze && p.Disabled, verb == Renew && p.Disabled, verb == Unfreeze && !p.Disabled:
-		return "", BadChange.At("id", BadChange.Clause).Because("%s 的状态不需要此变更", c.ID).ToFix("请核对其当前状态")
+		return "", BadChange.At("id", BadChange.Clause).Because("%s 的状态不需要此变更", c.ID).ToFix("请核对其当前状态；已冻结的须先解冻")
+	case verb == Renew && usesKey(c, p.Point):
+		return "", BadChange.At("csr", BadChange.Clause).Because("更新证书须用新的密钥").ToFix("请由本人用 hufu key 生成新的密钥和证书请求")
+	case c.Name != "" && c.Name != p.Name:
+		return "", BadChange.At("name", BadChange.Clause).Because("%s 登记的姓名是 %s", c.ID, p.Name).ToFix("请勿填写姓名")
 	}
 	return p.Name, nil
 }
 
-// do carries a change out. Every part may be repeated.
-func (k *Keeper) do(ctx context.Context, g Grant, verb string, r proposal.Record) ([]byte, error) {
-	c, err := Decode(r.Content)
-	if err != nil {
-		return nil, err
-	}
-	if verb == Add || verb == Renew {
-		return k.certify(ctx, g, verb, c, r)
-	}
-	p, err := k.People.Current(ctx, c.ID)
-	if isNobody(err) && verb == Revoke {
-		return nil, nil // done before
-	}
-	if err != nil {
-		return nil, err
-	}
-	if k.Status != nil {
-		if err := k.Status(ctx, r.ID, verb, p.Cert); err != nil {
-			return nil, err
-		}
-	}
-	return nil, k.write(ctx, verb, p, r, func(tx *sqldb.Tx, at time.Time) (bool, error) {
-		switch verb {
-		case Revoke:
-			return k.People.End(tx, c.ID, at)
-		default:
-			return k.People.Freeze(tx, c.ID, verb == Freeze)
-		}
-	})
-}
-
-func (k *Keeper) certify(ctx context.Context, g Grant, verb string, c Change, r proposal.Record) ([]byte, error) {
+func usesKey(c Change, point []byte) bool {
 	req, err := csr.Parse([]byte(c.CSR))
-	if err != nil {
-		return nil, err
-	}
-	if was, err := k.People.Current(ctx, c.ID); err == nil && verb == Add && !bytes.Equal(was.Point, req.Point) {
-		return nil, BadChange.At("id", BadChange.Clause).Because("%s 已由另一变更登记", c.ID)
-	} else if err != nil && !isNobody(err) {
-		return nil, err
-	}
-	der, err := k.Issue(ctx, r.ID, g.Role, c.Name, req.Point)
-	if err != nil {
-		return nil, err
-	}
-	p, err := access.PersonOf(c.ID, c.Name, der, g.Role)
-	if err != nil {
-		return nil, err
-	}
-	return der, k.write(ctx, verb, p, r, func(tx *sqldb.Tx, at time.Time) (bool, error) {
-		return k.People.Add(tx, p, r.CreatedBy, at)
-	})
-}
-
-// write changes the register with its audit line, and drops what was cached.
-func (k *Keeper) write(ctx context.Context, verb string, p access.Person, r proposal.Record, f func(tx *sqldb.Tx, at time.Time) (bool, error)) error {
-	defer k.People.Forget()
-	return k.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		now := k.Now()
-		changed, err := f(tx, now)
-		if err != nil || !changed {
-			return err
-		}
-		role := ""
-		if len(p.Roles) > 0 {
-			role = string(p.Roles[0])
-		}
-		return audit.Append(tx, audit.Entry{Start: now, End: now, Who: "system:staff", Role: "machine", Item: "person." + verb, Object: string(p.ID), Serial: p.Serial, Result: audit.Done, Detail: r.ID + " " + role})
-	})
+	return err == nil && bytes.Equal(req.Point, point)
 }

@@ -72,6 +72,11 @@ func (d *Desk) Plan(ctx context.Context, o Order, who access.Person) (Plan, erro
 	if _, err := p.matter.Kind().Next(p.rec.Case, access.Preview(who), o.Act, access.Item{}, access.Proof{}, d.Now()); err != nil {
 		return Plan{}, err
 	}
+	if o.Act == Confirm { // what was in order when proposed may not be any more
+		if p.Shown, err = p.matter.Read(ctx, p.rec.Content); err != nil {
+			return Plan{}, err
+		}
+	}
 	p.Items = []access.Item{{Kind: p.rec.Kind, ID: p.rec.ID, Seq: len(p.rec.Events), Digest: alg.Digest(p.rec.Content)}}
 	if o.Act == Release { // what is signed names the share
 		p.Items = append(p.Items, access.Item{Kind: "share", ID: p.rec.ID, Seq: len(p.rec.Events), Digest: alg.Digest(o.Share)})
@@ -120,11 +125,6 @@ func (d *Desk) resume(ctx context.Context, p *Plan, who access.Person) (err erro
 	if p.Order.Act == Release && signed(p.rec, who) {
 		return casework.SamePerson.At("person", casework.SamePerson.Clause).Because("%s 已在本变更中签名", who.ID)
 	}
-	if p.Order.Act == Confirm { // what was in order when proposed may not be any more
-		if p.Shown, err = p.matter.Read(ctx, p.rec.Content); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -153,8 +153,11 @@ func (d *Desk) Do(ctx context.Context, p Plan, claim access.Claim, source string
 	if err := d.save(ctx, by, p.rec, move, line, keep); err != nil {
 		return Record{}, err
 	}
-	if p.rec.State == Confirmed && d.Wake != nil {
-		d.Wake()
+	if p.rec.State == Confirmed {
+		select {
+		case d.wake <- struct{}{}:
+		default: // it looks anyway
+		}
 	}
 	return p.rec, nil
 }
@@ -194,31 +197,31 @@ const idle = 2 * time.Second
 
 // Run carries out what was agreed until ctx ends.
 func (d *Desk) Run(ctx context.Context) {
-	wake := make(chan struct{}, 1)
-	d.Wake = func() {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
 	for ctx.Err() == nil {
 		if err := d.Carry(ctx); err != nil && ctx.Err() == nil {
 			slog.Error("carrying out proposals", "err", err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-wake:
+		case <-d.wake:
 		case <-time.After(idle):
 		}
 	}
 }
 
 // Carry carries out what was agreed. One that fails is left for the next time
-// and does not hold up the others; one that is refused ends, with the reason.
+// and does not hold up the others, however many fail; one that is refused ends,
+// with the reason. Only the worker calls it.
 func (d *Desk) Carry(ctx context.Context) error {
-	list, err := d.waiting(ctx)
-	if err != nil {
+	list, err := d.waiting(ctx, d.round)
+	if err == nil && len(list) == 0 && d.round != "" {
+		list, err = d.waiting(ctx, "")
+	}
+	if d.round = ""; err != nil {
 		return err
+	}
+	if len(list) == batch {
+		d.round = list[batch-1].ID
 	}
 	for _, r := range list {
 		if err := d.carry(ctx, r); err != nil {

@@ -37,7 +37,8 @@ type Matter struct {
 	// Current fills the form with how things are; may be nil.
 	Current func(ctx context.Context) (map[string]string, error)
 	// Read checks a content strictly against the state of things now and says what
-	// people see of it. Its Content is canonical: what is signed.
+	// people see of it. Its Content is canonical: what is signed. With a refusal
+	// come the lines that could be read all the same.
 	Read func(ctx context.Context, content []byte) (Shown, error)
 	// Do carries a change out and returns what came of it. Called again for the
 	// same record it changes nothing more and returns the same.
@@ -153,7 +154,15 @@ type Desk struct {
 	People  access.Desk
 	Matters []Matter
 	Now     func() time.Time
-	Wake    func() // something is to be carried out; may be nil
+
+	wake  chan struct{} // something is to be carried out
+	round string        // id of the last one carried out or tried
+}
+
+// Start prepares the desk; Run does what was agreed.
+func (d *Desk) Start() *Desk {
+	d.wake = make(chan struct{}, 1)
+	return d
 }
 
 // Matter finds one by name.

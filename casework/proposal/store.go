@@ -136,8 +136,9 @@ func (d *Desk) list(ctx context.Context, q string, args ...any) ([]Record, error
 	return list, rows.Err()
 }
 
-func (d *Desk) waiting(ctx context.Context) ([]Record, error) {
-	list, err := d.list(ctx, `SELECT `+columns+` FROM proposal WHERE state = $1 ORDER BY updated_at LIMIT $2`, string(Confirmed), batch)
+// waiting are those to be carried out, in order of ids, after one.
+func (d *Desk) waiting(ctx context.Context, after string) ([]Record, error) {
+	list, err := d.list(ctx, `SELECT `+columns+` FROM proposal WHERE state = $1 AND id > $2 ORDER BY id LIMIT $3`, string(Confirmed), after, batch)
 	for i := range list {
 		if err == nil {
 			err = d.history(ctx, &list[i])

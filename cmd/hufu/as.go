@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
@@ -114,6 +115,9 @@ func (c *asCmd) print(v any) {
 		case desk.ID:
 			fmt.Println(v.ID)
 			return
+		case *raapi.CaseView:
+			printCase(v)
+			return
 		case *raapi.Page:
 			for _, l := range v.Cases {
 				fmt.Printf("%s  %-8s  %-6s  %s  %s\n", l.ID, l.KindTitle, l.StateTitle, l.UpdatedAt.Local().Format("2006-01-02 15:04"), l.Title)
@@ -139,4 +143,32 @@ func (c *asCmd) print(v any) {
 		enc.SetIndent("", "  ")
 	}
 	_ = enc.Encode(v) // a closed pipe has nobody to tell
+}
+
+// printCase shows a case to people; --json has all of it.
+func printCase(v *raapi.CaseView) {
+	fmt.Printf("%s  %s  %s  %s\n", v.ID, v.KindTitle, v.StateTitle, v.Title)
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Printf("  %s：%s\n", name, value)
+		}
+	}
+	line("证书模板", v.Profile)
+	line("起草", v.CreatedBy+"  "+v.CreatedAt.Local().Format("2006-01-02 15:04"))
+	line("批次", v.Batch)
+	line("签名证书序列号", v.SignSerial)
+	line("加密证书序列号", v.EncSerial)
+	if t := v.Trouble; t != nil {
+		line("未办成", t.Text+"；"+t.Fix)
+	}
+	for _, e := range v.Events {
+		fmt.Printf("  %s  %-6s %s", e.At.Local().Format("2006-01-02 15:04:05"), e.Title, e.Who)
+		if e.Note != "" {
+			fmt.Printf("  %s", e.Note)
+		}
+		fmt.Println()
+	}
+	if len(v.May) > 0 {
+		line("本人可以", strings.ReplaceAll(strings.Join(v.May, " "), "ra.", ""))
+	}
 }

@@ -32,6 +32,7 @@ type commands struct {
 	Judicial  judicialCmd  `cmd:"" help:"核验司法取证证据包，接收人可打开。"`
 	Backup    backupCmd    `cmd:"" help:"备份：联机、加密、增量。"`
 	Restore   restoreCmd   `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
+	Roles     rolesCmd     `cmd:"" help:"角色权限表：谁可以办理什么。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 

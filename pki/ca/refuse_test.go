@@ -158,7 +158,7 @@ func TestTheCoreChecksThePeopleAgain(t *testing.T) {
 	}{
 		{"somebody not on the register", resign("clerk", "stranger"), access.NoSuchPerson, "certificate"},
 		{"somebody whose certificate has expired", resign("clerk", "former"), access.Expired, "certificate"},
-		{"somebody who was disabled", resign("clerk", "disabled"), access.Expired, "certificate"},
+		{"somebody who was disabled", resign("clerk", "disabled"), access.Disabled, "certificate"},
 		{"one person for both steps", resign("both", "both"), ca.NoEvidence, "evidence"},
 		{"a clerk who is none", resign("producer", "reviewer"), ca.NoEvidence, "evidence"},
 		{"a reviewer who is none", resign("clerk", "producer"), ca.NoEvidence, "evidence"},

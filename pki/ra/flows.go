@@ -90,7 +90,6 @@ func issueKind(name, title string, review []casework.Step) casework.Kind {
 	steps = append(append(steps, review...), []casework.Step{
 		{From: Approved, Do: Issue, By: access.Machine, To: Issued},
 		{From: Approved, Do: Refuse, By: access.Machine, To: Drafted},
-		{From: Approved, Do: Cancel, By: access.RAReviewer, To: Rejected},
 		{From: Issued, Do: Produce, By: access.RAProducer, To: Delivered},
 		{From: Delivered, Do: Produce, By: access.RAProducer, To: Delivered},
 		{From: Issued, Do: Hold, By: access.Machine, To: IssuedHeld},

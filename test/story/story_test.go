@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -76,12 +77,16 @@ func TestStories(t *testing.T) {
 
 var nextPort atomic.Int32
 
-// freeBase finds forty ports nobody listens on.
+// firstBase differs from run to run, so that two runs on one machine do not
+// want the same ports at once.
+var firstBase = rand.IntN(300)
+
+// freeBase finds forty ports nobody listens on, below the ephemeral ones.
 func freeBase() int {
 	for {
-		base := 22000 + int(nextPort.Add(1))*40
+		base := 20000 + (firstBase+int(nextPort.Add(1)))%300*40
 		free := true
-		for i := range 10 {
+		for i := range 40 {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+i))
 			if err != nil {
 				free = false

@@ -33,8 +33,9 @@ type Site struct {
 	Files    func(ctx context.Context) ([]byte, error) // the audit ledger as a ZIP
 	Now      func() time.Time
 	Mux      *http.ServeMux
-	Secure   bool // cookies only over TLS
-	Behind   bool // only the console reaches it and says for whom it asks
+	Secure   bool          // cookies only over TLS
+	Behind   bool          // only the console reaches it and says for whom it asks
+	Staff    []access.Role // who has business here; nobody else on the register signs in
 	api      huma.API
 	sessions sessions
 }
@@ -44,7 +45,7 @@ var hook sync.Once
 
 // Start builds the interface; operations are added with Handle.
 func (s *Site) Start() *Site {
-	hook.Do(func() { huma.NewError = plainError }) // huma has one hook for its own validation errors
+	hook.Do(func() { huma.NewError = plainError; speak() }) // huma has one hook for its own validation errors
 	s.Mux = http.NewServeMux()
 	c := huma.DefaultConfig(s.Title, "1")
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"
@@ -80,13 +81,16 @@ func plainError(status int, msg string, errs ...error) huma.StatusError {
 	for _, e := range errs {
 		var d *huma.ErrorDetail
 		if errors.As(e, &d) {
-			where = append(where, strings.TrimPrefix(d.Location, "body."))
-			why = append(why, d.Message)
+			where = append(where, strings.TrimPrefix(strings.TrimPrefix(d.Location, "body."), "query."))
+			why = append(why, inChinese(d.Message))
 		} else if e != nil {
-			why = append(why, e.Error())
+			why = append(why, inChinese(e.Error()))
 		}
 	}
-	r := Malformed.Because("%s %s", msg, strings.Join(why, "; ")).Report()
+	if lead := inChinese(msg); lead != "" {
+		why = append([]string{lead}, why...)
+	}
+	r := Malformed.Because("%s", strings.Join(why, "；")).Report()
 	r.Field = strings.Join(where, ",")
 	return &failed{status, r}
 }

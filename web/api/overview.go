@@ -30,14 +30,22 @@ func (s *Site) Overview(checks func(ctx context.Context) ([]Check, error)) {
 // the time given.
 func Expiry(name string, end, now time.Time, warn time.Duration, advice string) Check {
 	left := end.Sub(now)
-	c := Check{Name: name, Value: fmt.Sprintf("至 %s（剩 %d 天）", end.In(time.FixedZone("", 8*3600)).Format("2006-01-02 15:04"), int(left.Hours()/24)), State: "good"}
+	c := Check{Name: name, Value: fmt.Sprintf("至 %s（剩 %d 天）", end.In(beijing).Format("2006-01-02 15:04"), int(left.Hours()/24)), State: "good"}
 	switch {
 	case left <= 0:
-		c.State, c.Value, c.Advice = "bad", "已于 "+end.In(time.FixedZone("", 8*3600)).Format("2006-01-02 15:04")+" 到期", advice
+		c.State, c.Value, c.Advice = "bad", "已于 "+end.In(beijing).Format("2006-01-02 15:04")+" 到期", advice
 	case left < warn:
 		c.State, c.Advice = "warn", advice
 	}
 	return c
+}
+
+// beijing is the time zone people here live by, as on every page.
+var beijing = time.FixedZone("北京时间", 8*60*60)
+
+// Clock is the check of what time the system takes it to be.
+func Clock(now time.Time) Check {
+	return Check{Name: "时钟", Value: now.In(beijing).Format("2006-01-02 15:04:05") + "（北京时间）", State: "good"}
 }
 
 // Disk is the check of the room left where a system writes.

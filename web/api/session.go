@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,8 +125,11 @@ func (s *Site) session() {
 	Handle(s, Op{ID: "session-prepare", Method: http.MethodPost, Path: "/api/v1/session/prepare", Summary: "登录声明", Open: true},
 		func(ctx context.Context, in *certIn) (*Body[Prepared], error) {
 			p, err := s.Desk.Who(ctx, in.Body.Cert)
+			if err == nil {
+				err = s.known(p)
+			}
 			if err != nil {
-				return nil, s.turned(ctx, "?", ActSignIn, err)
+				return nil, s.turned(ctx, whoever(p), ActSignIn, err)
 			}
 			return &Body[Prepared]{PreparedOf(s.Desk.Draft(p, ActSignIn, signInTitle, signInObject, "", nil))}, nil
 		})
@@ -137,8 +141,11 @@ func (s *Site) session() {
 	Handle(s, Op{ID: "session-begin", Method: http.MethodPost, Path: "/api/v1/session", Summary: "登录", Open: true},
 		func(ctx context.Context, in *claimIn) (*signedIn, error) {
 			cmd, err := s.Desk.Verify(ctx, in.Body, ActSignIn, signInTitle, signInObject, "", nil)
+			if err == nil {
+				err = s.known(cmd.Who())
+			}
 			if err != nil {
-				return nil, s.turned(ctx, "?", ActSignIn, err)
+				return nil, s.turned(ctx, whoever(cmd.Who()), ActSignIn, err)
 			}
 			if err := s.admit(ctx, cmd); err != nil {
 				return nil, err
@@ -160,6 +167,23 @@ func (s *Site) session() {
 		})
 	Handle(s, Op{ID: "me", Method: http.MethodGet, Path: "/api/v1/me", Summary: "当前人员"},
 		func(ctx context.Context, _ *struct{}) (*Body[Me], error) { return &Body[Me]{me(Person(ctx), "")}, nil })
+}
+
+// known refuses people of the register who have no business here: a core's
+// register also has those of the systems it checks signatures for.
+func (s *Site) known(p access.Person) error {
+	if len(s.Staff) == 0 || slices.ContainsFunc(s.Staff, p.Holds) {
+		return nil
+	}
+	return access.WrongRole.At("certificate", access.WrongRole.Clause).Because("%s 不是本系统的人员", p.ID)
+}
+
+// whoever is the person's id, or a mark for somebody unknown.
+func whoever(p access.Person) string {
+	if p.ID == "" {
+		return "?"
+	}
+	return string(p.ID)
 }
 
 func (s *Site) cookie(token string, seconds int) string {

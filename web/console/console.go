@@ -12,11 +12,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/web/api"
@@ -44,6 +46,11 @@ type refused struct {
 
 func (r *refused) Error() string { return r.report.Text }
 
+// away is what people are told while the core does not answer.
+func away() *refused {
+	return &refused{http.StatusBadGateway, Away.Because("核心区没有应答").Report()}
+}
+
 // Get asks the core with the visitor's session.
 func (m Remote) Get(r *http.Request, path string, out any) error {
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, m.URL+path, nil)
@@ -54,7 +61,8 @@ func (m Remote) Get(r *http.Request, path string, out any) error {
 	req.Header.Set(api.SourceHeader, host(r))
 	resp, err := m.HTTP.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking the core: %w", err)
+		slog.Error("asking the core", "path", path, "err", err)
+		return away()
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
@@ -91,7 +99,7 @@ func (m Remote) proxy() (http.Handler, error) {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusBadGateway)
-			_ = json.NewEncoder(w).Encode(Away.Because("核心区没有应答").Report()) // whoever left needs no answer
+			_ = json.NewEncoder(w).Encode(away().report) // whoever left needs no answer
 		},
 	}, nil
 }
@@ -113,13 +121,22 @@ type Console struct {
 	Audits []string // roles that read the trail
 }
 
+// Common are the pages every system has that changes its people by proposal,
+// with their templates, for a console that has pages of its own besides.
+func Common() (files fs.FS, pages map[string]Own, err error) {
+	files, err = fs.Sub(shared, "pages")
+	return files, map[string]Own{
+		"GET /changes": {"changes", changes}, "GET /changes/{id}": {"change", change}, "GET /propose": {"propose", propose}, "GET /people": {"people", people},
+	}, err
+}
+
 // Handler builds the pages.
 func (c Console) Handler() (http.Handler, error) {
 	nav := append([]page.Link{{Path: "/", Title: "运行总览", Icon: "home"}}, c.Nav...)
 	nav = append(nav, page.Link{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"}, page.Link{Path: "/people", Title: "人员", Icon: "people"},
 		page.Link{Path: "/audit", Title: "审计", Icon: "eye", Roles: c.Audits})
-	pages := &page.Console{Title: c.Title, Mark: c.Mark, Nav: nav, Who: c.who, Problem: problem}
-	files, err := fs.Sub(shared, "pages")
+	pages := &page.Console{Title: c.Title, Mark: c.Mark, Nav: nav, Who: c.who, Problem: Problem}
+	files, all, err := Common()
 	if err != nil {
 		return nil, err
 	}
@@ -134,9 +151,8 @@ func (c Console) Handler() (http.Handler, error) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		mux.Handle(method+" /api/", api)
 	}
-	all := map[string]Own{
-		"GET /{$}": {"overview", overview}, "GET /changes": {"changes", changes}, "GET /changes/{id}": {"change", change}, "GET /propose": {"propose", propose},
-		"GET /people": {"people", people}, "GET /audit": {"audit", audits}, "GET /": {"refused", nowhere},
+	for path, own := range map[string]Own{"GET /{$}": {"overview", overview}, "GET /audit": {"audit", audits}, "GET /": {"refused", nowhere}} {
+		all[path] = own
 	}
 	for path, own := range c.Pages {
 		all[path] = own
@@ -144,18 +160,18 @@ func (c Console) Handler() (http.Handler, error) {
 	for path, own := range all {
 		mux.HandleFunc(path, pages.Handler(own.Page, func(r *http.Request, _ page.User) (string, any, error) { return own.Read(r, c.Core) }))
 	}
-	return mux, page.Assets(mux)
+	return page.Guarded(mux), page.Assets(mux)
 }
 
-func (c Console) who(r *http.Request) (page.User, bool) {
+func (c Console) who(r *http.Request) (page.User, error) {
 	var me api.Me
-	if _, err := r.Cookie(api.CookieName); err != nil || c.Core.Get(r, "/api/v1/me", &me) != nil {
-		return page.User{}, false
-	}
-	return page.User{ID: me.ID, Name: me.Name, Serial: me.Serial, Roles: me.Roles, Titles: me.Titles}, true
+	err := c.Core.Get(r, "/api/v1/me", &me)
+	return page.User{ID: me.ID, Name: me.Name, Serial: me.Serial, Roles: me.Roles, Titles: me.Titles}, err
 }
 
-func problem(err error) (int, refusal.Report) {
+// Problem is what a visitor may see of an error: the core's own words where it
+// refused.
+func Problem(err error) (int, refusal.Report) {
 	var f *refused
 	if errors.As(err, &f) {
 		return f.status, f.report
@@ -220,7 +236,9 @@ func people(r *http.Request, m Remote) (string, any, error) {
 	var d struct {
 		People []proposals.PersonLine
 		Offers map[string]proposals.MatterLine // by name
+		Adds   []proposals.MatterLine          // that bring somebody new
 		All    bool
+		Desk   bool // people of a registration system are among them
 	}
 	var list []proposals.PersonLine
 	var offers []proposals.MatterLine
@@ -229,12 +247,15 @@ func people(r *http.Request, m Remote) (string, any, error) {
 	}
 	d.All, d.Offers = r.URL.Query().Get("all") != "", map[string]proposals.MatterLine{}
 	for _, p := range list {
+		d.Desk = d.Desk || strings.HasPrefix(p.Role, "ra.")
 		if p.State != "ended" || d.All {
 			d.People = append(d.People, p)
 		}
 	}
 	for _, o := range offers {
-		d.Offers[o.Name] = o
+		if d.Offers[o.Name] = o; strings.HasPrefix(o.Name, "people.add:") {
+			d.Adds = append(d.Adds, o)
+		}
 	}
 	return "人员", d, nil
 }

@@ -64,8 +64,9 @@ type Console struct {
 	Title string // 注册系统
 	Mark  string // a standing warning, such as that keys are soft; may be empty
 	Nav   []Link
-	// Who returns who is signed in.
-	Who func(*http.Request) (User, bool)
+	// Who returns who is signed in. An error that Problem calls unauthorised shows
+	// the way in; any other is shown as what it is.
+	Who func(*http.Request) (User, error)
 	// Problem turns an error into a status and what a person may see.
 	Problem func(error) (int, refusal.Report)
 
@@ -180,12 +181,17 @@ var own = map[string]string{
 // what the template needs.
 func (c *Console) Handler(name string, f func(r *http.Request, u User) (title string, data any, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		u, ok := c.Who(r)
-		if !ok {
-			c.render(w, http.StatusUnauthorized, "sign-in", View{Console: c, Path: r.URL.Path, Title: "登录", Query: Query{r.URL.Path, r.URL.Query()}})
+		u, err := c.Who(r)
+		v := View{Console: c, User: u, Path: r.URL.Path, Query: Query{r.URL.Path, r.URL.Query()}}
+		if err != nil {
+			status, report := c.Problem(err)
+			name := "sign-in"
+			if v.Title, v.Data = "登录", report; status != http.StatusUnauthorized {
+				name, v.Title = "refused", "无法显示"
+			}
+			c.render(w, status, name, v)
 			return
 		}
-		v := View{Console: c, User: u, Path: r.URL.Path, Query: Query{r.URL.Path, r.URL.Query()}}
 		title, data, err := f(r, u)
 		if err != nil {
 			status, report := c.Problem(err)
@@ -218,6 +224,14 @@ func Guard(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+}
+
+// Guarded sets them on every answer of a handler, pages or not.
+func Guarded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Guard(w.Header())
+		h.ServeHTTP(w, r)
+	})
 }
 
 // Assets serves the shared styles and scripts under /static/.

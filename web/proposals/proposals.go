@@ -5,6 +5,7 @@ package proposals
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -96,7 +97,7 @@ func (a *API) view(ctx context.Context, r proposal.Record, who access.Person) Ch
 	if err != nil {
 		return v
 	}
-	if shown, err := m.Read(ctx, r.Content); err == nil {
+	if shown, _ := m.Read(ctx, r.Content); shown.Lines != nil { // refused once it is carried out, but still to be read
 		v.Lines = shown.Lines
 	}
 	for _, e := range r.Events {
@@ -117,38 +118,39 @@ func (a *API) Mount(s *api.Site) {
 }
 
 func (a *API) acts(s *api.Site) {
-	type orderIn struct{ Body proposal.Order }
+	type changeOrder proposal.Order // a desk may have orders of another kind
+	type orderIn struct{ Body changeOrder }
 	type changePrepared struct {
 		api.Prepared
 		Lines []proposal.Line `json:"lines"`
 	}
 	api.Handle(s, api.Op{ID: "proposal-prepare", Method: http.MethodPost, Path: "/api/v1/proposals/prepare", Summary: "变更的声明（待签名）"},
 		func(ctx context.Context, in *orderIn) (*api.Body[changePrepared], error) {
-			who := api.Person(ctx)
-			p, err := a.Desk.Plan(ctx, in.Body, who)
+			who, o := api.Person(ctx), proposal.Order(in.Body)
+			p, err := a.Desk.Plan(ctx, o, who)
 			if err != nil {
-				return nil, a.Desk.Turned(ctx, who, in.Body, api.Source(ctx), err)
+				return nil, a.Desk.Turned(ctx, who, o, api.Source(ctx), err)
 			}
 			out := changePrepared{api.PreparedOf(a.Desk.Statement(p, who)), p.Shown.Lines}
 			out.ID = p.Order.ID
 			return &api.Body[changePrepared]{Body: out}, nil
 		})
-	type actIn struct {
+	type changeAct struct {
 		Body struct {
-			Order proposal.Order `json:"order"`
-			Claim access.Claim   `json:"claim"`
+			Order changeOrder  `json:"order"`
+			Claim access.Claim `json:"claim"`
 		}
 	}
 	api.Handle(s, api.Op{ID: "proposal-act", Method: http.MethodPost, Path: "/api/v1/proposals", Summary: "提议、批准或撤回变更（附签名）"},
-		func(ctx context.Context, in *actIn) (*api.Body[ChangeLine], error) {
-			who := api.Person(ctx)
-			p, err := a.Desk.Plan(ctx, in.Body.Order, who)
+		func(ctx context.Context, in *changeAct) (*api.Body[ChangeLine], error) {
+			who, o := api.Person(ctx), proposal.Order(in.Body.Order)
+			p, err := a.Desk.Plan(ctx, o, who)
 			var r proposal.Record
 			if err == nil {
 				r, err = a.Desk.Do(ctx, p, in.Body.Claim, api.Source(ctx))
 			}
 			if err != nil {
-				return nil, a.Desk.Turned(ctx, who, in.Body.Order, api.Source(ctx), err)
+				return nil, a.Desk.Turned(ctx, who, o, api.Source(ctx), err)
 			}
 			return &api.Body[ChangeLine]{Body: a.line(r)}, nil
 		})
@@ -202,11 +204,11 @@ func (a *API) lists(s *api.Site) {
 			}
 			return &api.Body[ChangePage]{Body: p}, err
 		})
-	type idIn struct {
+	type changeIn struct {
 		ID string `path:"id"`
 	}
 	api.Handle(s, api.Op{ID: "proposal", Method: http.MethodGet, Path: "/api/v1/proposals/{id}", Summary: "变更详情"},
-		func(ctx context.Context, in *idIn) (*api.Body[ChangeView], error) {
+		func(ctx context.Context, in *changeIn) (*api.Body[ChangeView], error) {
 			r, err := a.Desk.Get(ctx, in.ID)
 			if err != nil {
 				return nil, err
@@ -237,12 +239,15 @@ func (a *API) register(s *api.Site) {
 			}
 			return &api.Body[[]PersonLine]{Body: list}, err
 		})
-	type idIn struct {
+	type changeIn struct {
 		ID string `path:"id"`
 	}
 	api.Handle(s, api.Op{ID: "person-cert", Method: http.MethodGet, Path: "/api/v1/people/{id}/cert", Summary: "人员证书（PEM）"},
-		func(ctx context.Context, in *idIn) (*api.File, error) {
+		func(ctx context.Context, in *changeIn) (*api.File, error) {
 			p, err := a.People.Current(ctx, access.PersonID(in.ID))
+			if errors.Is(err, access.NoSuchPerson) {
+				err = NoPerson.At("id", NoPerson.Clause).Because("%.40q", in.ID)
+			}
 			return api.Attachment(in.ID+".pem", "application/x-pem-file", cert.PEM(p.Cert)), err
 		})
 }

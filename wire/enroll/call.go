@@ -11,6 +11,8 @@ import (
 const (
 	pathIssue  = "/ca/v1/issue"
 	pathRevoke = "/ca/v1/revoke"
+	pathStaff  = "/ca/v1/staff"
+	pathRoster = "/ca/v1/roster"
 )
 
 // Answer is what became of one request: a reply, a refusal, or neither when
@@ -45,10 +47,26 @@ func (c Client) Revoke(ctx context.Context, r Request) (Revoked, error) {
 	return out, c.Link.Call(ctx, pathRevoke, r, &out)
 }
 
+// Staff asks for a change to the registration system's people and returns the
+// certificate that came of it, if any.
+func (c Client) Staff(ctx context.Context, s Staff) ([]byte, error) {
+	var out changed
+	err := c.Link.Call(ctx, pathStaff, s, &out)
+	return out.Cert, err
+}
+
+// Roster asks who works at the registration system; digest is of what is known.
+func (c Client) Roster(ctx context.Context, digest []byte) (Roster, error) {
+	var out Roster
+	return out, c.Link.Call(ctx, pathRoster, known{digest}, &out)
+}
+
 // Service is what the CA core does for registration systems.
 type Service struct {
 	Issue  func(ctx context.Context, requests []Request) ([]Answer, error)
 	Revoke func(ctx context.Context, r Request) (Revoked, error)
+	Staff  func(ctx context.Context, s Staff) (cert []byte, err error)
+	Roster func(ctx context.Context, digest []byte) (Roster, error)
 }
 
 // Mount answers registration systems named in peers.
@@ -59,5 +77,12 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	}, peers...)
 	link.Handle(s, pathRevoke, 1<<20, func(ctx context.Context, _ string, in Request) (Revoked, error) {
 		return v.Revoke(ctx, in)
+	}, peers...)
+	link.Handle(s, pathStaff, 1<<20, func(ctx context.Context, _ string, in Staff) (changed, error) {
+		der, err := v.Staff(ctx, in)
+		return changed{der}, err
+	}, peers...)
+	link.Handle(s, pathRoster, 1<<10, func(ctx context.Context, _ string, in known) (Roster, error) {
+		return v.Roster(ctx, in.Digest)
 	}, peers...)
 }

@@ -1,6 +1,7 @@
 package enroll_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -15,7 +16,9 @@ import (
 	"github.com/emmansun/gmsm/sm2"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/accesstest"
 	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
 )
@@ -106,5 +109,61 @@ func TestWhatTheCoreDoesNotTake(t *testing.T) {
 	ra.Link.Peer = &ra.Link.Key.(*sm2.PrivateKey).PublicKey
 	if _, err := ra.Issue(t.Context(), nil); err == nil || calls != 1 {
 		t.Errorf("meant for another: %v", err)
+	}
+}
+
+// A change to the desk's people arrives as it was signed, and the roster comes
+// back as it stands, or as the word that nothing changed.
+func TestPeopleCrossTheWire(t *testing.T) {
+	now := time.Now
+	staff := accesstest.Open(accesstest.Database(t), now)
+	for _, id := range []access.PersonID{"ra-clerk", "ra-admin", "ra-left"} {
+		staff.Hire(t, id, access.RAClerk, access.RAReviewer)
+	}
+	err := staff.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err1 := staff.Freeze(tx, "ra-clerk", true)
+		_, err2 := staff.End(tx, "ra-left", now())
+		return errors.Join(err1, err2)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := staff.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got enroll.Staff
+	ra, stranger := core(t, enroll.Service{
+		Staff: func(_ context.Context, s enroll.Staff) ([]byte, error) { got = s; return []byte{1, 2}, nil },
+		Roster: func(_ context.Context, digest []byte) (enroll.Roster, error) {
+			if bytes.Equal(digest, access.Digest(there)) {
+				return enroll.Roster{Same: true}, nil
+			}
+			return enroll.RosterOf(there), nil
+		},
+	})
+	sent := enroll.Staff{ID: "P1", Matter: "people.add:ra.clerk", Content: []byte(`{"id":"ra-x"}`), Evidence: []enroll.Evidence{{Item: access.Item{ID: "P1", Digest: []byte{7}}, Proof: access.Proof{Count: 1}}}}
+	if der, err := ra.Staff(t.Context(), sent); err != nil || len(der) != 2 || !reflect.DeepEqual(got, sent) {
+		t.Errorf("%+v %v", got, err)
+	}
+	r, err := ra.Roster(t.Context(), []byte("old"))
+	if err != nil || r.Same {
+		t.Fatalf("%+v %v", r, err)
+	}
+	here, err := r.People()
+	if err != nil || !bytes.Equal(access.Digest(here), access.Digest(there)) || len(here) != 3 {
+		t.Errorf("%+v %v", here, err)
+	}
+	if r, err := ra.Roster(t.Context(), access.Digest(here)); err != nil || !r.Same || len(r.Members) != 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if _, err := stranger.Staff(t.Context(), sent); err == nil {
+		t.Error("a peer that is no registration system changes people")
+	}
+	if _, err := stranger.Roster(t.Context(), nil); err == nil {
+		t.Error("a peer that is no registration system reads the roster")
+	}
+	if _, err := (enroll.Roster{Members: []enroll.Member{{ID: "ra-x", Cert: []byte{1}}}}).People(); err == nil {
+		t.Error("a roster with no certificate in it")
 	}
 }

@@ -138,7 +138,11 @@ func start(g *plant.Group, c Config) error {
 	}).Start()
 	publisher := (&ca.Publisher{Issuer: is}).Start()
 	is.Wake = sealer.Wake
-	if err := manage(g, c, db, is, store, files); err != nil {
+	keeper, err := c.keeper(db, is)
+	if err != nil {
+		return err
+	}
+	if err := manage(g, c, keeper, is, store, files); err != nil {
 		return err
 	}
 	if err := notBehind(g.Context(), db, target, c.Now); err != nil {
@@ -148,7 +152,9 @@ func start(g *plant.Group, c Config) error {
 	g.Go(publisher.Run)
 
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
-	service(is, store, publisher).Mount(s, PeerRA)
+	v := service(is, store, publisher)
+	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
+	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }
 
@@ -160,8 +166,9 @@ func turnedAway(store ca.Store, now func() time.Time) func(ctx context.Context, 
 	}
 }
 
-func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
-	refuse := func(ctx context.Context, item, id string, err error) error {
+// refuser writes a refusal of authority to the audit trail and returns it.
+func refuser(is *ca.Issuer, store ca.Store) func(ctx context.Context, item, id string, err error) error {
+	return func(ctx context.Context, item, id string, err error) error {
 		f := refusal.Of(err)
 		if f == nil || f.Reason.Kind != refusal.Forbidden {
 			return err
@@ -173,6 +180,10 @@ func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
 		}
 		return err
 	}
+}
+
+func service(is *ca.Issuer, store ca.Store, p *ca.Publisher) enroll.Service {
+	refuse := refuser(is, store)
 	return enroll.Service{
 		Issue: func(ctx context.Context, requests []enroll.Request) ([]enroll.Answer, error) {
 			results, err := is.Issue(ctx, requests)

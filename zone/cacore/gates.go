@@ -48,6 +48,11 @@ func (g *gates) matters() []proposal.Matter {
 	policy := proposal.Field{Name: "policy", Title: "证书策略", Kind: "choice", Need: true}
 	for _, name := range g.names() {
 		p := g.profiles[name]
+		at := slices.IndexFunc(policy.Choices, func(c proposal.Choice) bool { return c.Value == p.Policy })
+		if at >= 0 { // profiles that differ in form only are of one policy
+			policy.Choices[at].Title += "、" + p.Title
+			continue
+		}
 		policy.Choices = append(policy.Choices, proposal.Choice{Value: p.Policy, Title: p.Policy + " " + p.Title})
 	}
 	reason := proposal.Field{Name: "reason", Title: "原因", Kind: "long", Need: true}

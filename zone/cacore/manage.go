@@ -19,19 +19,32 @@ import (
 	"github.com/hufu-pki/hufu/zone/plant"
 )
 
-// manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, db *sqldb.DB, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+// keeper changes the institution's people, the registration systems' among
+// them, over the register that also checks what they signed.
+func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 	people, ok := is.Desk.People.(*access.People)
 	if !ok {
-		return fmt.Errorf("register of people is a %T", is.Desk.People)
+		return nil, fmt.Errorf("register of people is a %T", is.Desk.People)
 	}
+	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}, nil
+}
+
+// Matters are the changes the CA's people may propose, as tables: what they do
+// needs a running core.
+func Matters() []proposal.Matter {
+	return append((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters()...)
+}
+
+// manage starts the management interface: people, changes, audit, overview.
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
-	keeper := &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.CA), doors.matters()...)}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.CA), doors.matters()...)}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
-		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CAAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
+		Staff: access.CA.Roles,
+		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CA.Auditor, Admin: access.CA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, is, store, people) })
@@ -103,7 +116,7 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 		return nil, err
 	}
 	list = append(list, queue, api.Disk(c.Dir), plant.DeviceCheck(c.Device),
-		api.Check{Name: "时钟", Value: now.UTC().Format(time.RFC3339), State: "good"})
+		api.Clock(now))
 	for _, p := range all {
 		if p.Ended.IsZero() && p.NotAfter.Sub(now) < soon {
 			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))

@@ -34,6 +34,8 @@ import (
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/page"
+	"github.com/hufu-pki/hufu/web/proposals"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/wire/link"
 	"github.com/hufu-pki/hufu/wire/tiles"
@@ -136,7 +138,8 @@ func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
 
 // readers start status and directory over the published ledger; wake makes
 // them look at once.
-func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err error) {
+// Its results have no names: what the group runs must not see them change.
+func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	key, err := c.Device.Signer(KeyOCSP)
 	if err != nil {
 		return nil, nil, err
@@ -145,13 +148,14 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp = &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
-	g.AtEnd(func() error { return keep(resp, snapshot) })
+	answering := resp // the result is forgotten when a listener cannot be had, and these go on till the end
+	g.AtEnd(func() error { return keep(answering, snapshot) })
 	status := &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}
 	if err := resp.Follow(g.Context(), status); err != nil {
 		slog.Warn("status service begins with the last good state", "err", err)
@@ -165,7 +169,7 @@ func readers(g *plant.Group, c Config) (wake func(), resp *va.Responder, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
+	g.Go(func(ctx context.Context) { answering.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})
@@ -270,24 +274,26 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	if err != nil {
 		return err
 	}
-	trail := &audit.Trail{DB: db, Auditor: access.RAAuditor, Now: c.Now}
+	trail := &audit.Trail{DB: db, Auditor: access.RA.Auditor, Admin: access.RA.AuditAdmin, Now: c.Now}
 	files, err := g.Trail(db, auditOrigin, filepath.Join(c.Dir, "audit"), auditKey, c.Now)
 	if err != nil {
 		return err
 	}
+	register := &access.People{DB: db}
+	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
+	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
 	auditPub, ok := auditKey.Public().(*ecdsa.PublicKey)
 	if !ok {
 		return errors.New("audit key is not an SM2 key")
 	}
-	people := access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now, Avers: ra.Avers}
 	r := &ra.Registrar{
-		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now,
-		CA: core{enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}},
+		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
 	site := (&api.Site{
+		Staff: access.RA.Roles,
 		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now,
 	}).Start()
 	binder := &raevidence.Binder{
@@ -296,8 +302,13 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	}
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.Mount(site)
+	changes, err := c.changes(g, db, people, register, ca)
+	if err != nil {
+		return err
+	}
+	(&proposals.API{Desk: changes, People: register}).Mount(site)
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}
-	return g.Serve("注册系统", c.Console, site.Mux)
+	return g.Serve("注册系统", c.Console, page.Guarded(site.Mux))
 }

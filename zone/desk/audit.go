@@ -32,7 +32,7 @@ func (p *Person) Audit(ctx context.Context, a Args) (any, error) {
 		if len(a.Words) > 1 {
 			n, err := strconv.ParseInt(a.Words[1], 10, 64)
 			if err != nil || n < 1 || len(a.Words) > 2 {
-				return nil, &Usage{"audit mark 之后可写一个序号：审计到哪一条为止；不写为全部"}
+				return nil, &Usage{Text: "audit mark 之后可写一个序号：审计到哪一条为止；不写为全部"}
 			}
 			upTo.Last = n
 		}
@@ -52,7 +52,7 @@ func (p *Person) Audit(ctx context.Context, a Args) (any, error) {
 		return &out, p.Call(ctx, http.MethodPost, "/api/v1/audit/mark", in, &out)
 	case "export":
 		if a.Out == "" {
-			return nil, &Usage{"需要 --out 文件"}
+			return nil, &Usage{Text: "需要 --out 文件"}
 		}
 		var data []byte
 		if err := p.Call(ctx, http.MethodGet, "/api/v1/audit/export", nil, &data); err != nil {
@@ -60,5 +60,5 @@ func (p *Person) Audit(ctx context.Context, a Args) (any, error) {
 		}
 		return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
 	}
-	return nil, &Usage{"没有 audit " + verb + "；可用：list mark export"}
+	return nil, &Usage{Text: "没有 audit " + verb + "；可用：list mark export"}
 }

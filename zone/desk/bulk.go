@@ -30,7 +30,7 @@ func (p *Person) bulk(ctx context.Context, a Args) (any, error) {
 		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/bulks", "after", a.After), nil, &v)
 	}
 	if len(a.Words) != 2 {
-		return nil, &Usage{bulkUsage}
+		return nil, &Usage{Text: bulkUsage}
 	}
 	verb, id := a.Words[0], a.Words[1]
 	switch verb {
@@ -52,7 +52,7 @@ func (p *Person) bulk(ctx context.Context, a Args) (any, error) {
 	case "reject", "withdraw", "pause", "resume", "cancel":
 		return p.whole(ctx, ra.Order{Act: "ra." + verb, Bulk: id, Note: a.Note})
 	}
-	return nil, &Usage{bulkUsage}
+	return nil, &Usage{Text: bulkUsage}
 }
 
 // whole is an act on all of a batch; the answer is how many cases it moved.
@@ -69,7 +69,7 @@ func (p *Person) whole(ctx context.Context, o ra.Order) (any, error) {
 
 func (p *Person) tryBulk(ctx context.Context, act string, a Args) (any, error) {
 	if !slices.Contains([]string{"revoke", "freeze", "unfreeze"}, act) {
-		return nil, &Usage{bulkUsage}
+		return nil, &Usage{Text: bulkUsage}
 	}
 	b := a.Bulk
 	q := ra.BulkQuery{Profile: b.Profile, Unit: b.Unit, Policy: b.Policy, Algorithm: b.Algorithm, Batch: b.Batch}
@@ -82,7 +82,7 @@ func (p *Person) tryBulk(ctx context.Context, act string, a Args) (any, error) {
 		}
 		t, err := instant(f.text)
 		if err != nil {
-			return nil, &Usage{f.name + " 应为日期（2026-11-24）或 RFC 3339 时间"}
+			return nil, &Usage{Text: f.name + " 应为日期（2026-11-24）或 RFC 3339 时间"}
 		}
 		*f.to = t
 	}
@@ -109,7 +109,7 @@ func instant(text string) (time.Time, error) {
 
 func (p *Person) rows(ctx context.Context, path, out string) (any, error) {
 	if out == "" {
-		return nil, &Usage{"需要 --out 文件"}
+		return nil, &Usage{Text: "需要 --out 文件"}
 	}
 	var data []byte
 	if err := p.Call(ctx, http.MethodGet, path, nil, &data); err != nil {

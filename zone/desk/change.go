@@ -24,14 +24,14 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 	switch verb {
 	case "propose":
 		if len(a.Words) != 2 {
-			return nil, true, &Usage{"需要两个参数：事项（见 matters）和内容文件 FILE.json"}
+			return nil, true, &Usage{Text: "需要两个参数：事项（见 matters）和内容文件 FILE.json"}
 		}
 		content, err := os.ReadFile(a.Words[1])
 		if err != nil {
 			return nil, true, Unreadable(err)
 		}
 		if !json.Valid(content) {
-			return nil, true, &Usage{a.Words[1] + " 不是 JSON"}
+			return nil, true, &Usage{Text: a.Words[1] + " 不是 JSON"}
 		}
 		out, err = p.propose(ctx, proposal.Order{Act: proposal.Propose, Matter: a.Words[0], Content: content, Note: a.Note})
 		return out, true, err
@@ -67,7 +67,7 @@ func (p *Person) read(ctx context.Context, verb string, a Args) (out any, ok boo
 			return nil, true, err
 		}
 		if a.Out == "" {
-			return nil, true, &Usage{"需要 --out 文件"}
+			return nil, true, &Usage{Text: "需要 --out 文件"}
 		}
 		var v proposals.ChangeView
 		if err := p.Call(ctx, http.MethodGet, "/api/v1/proposals/"+escape(id), nil, &v); err != nil {
@@ -99,7 +99,7 @@ func (p *Person) read(ctx context.Context, verb string, a Args) (out any, ok boo
 			return nil, true, err
 		}
 		if a.Out == "" {
-			return nil, true, &Usage{"需要 --out 文件"}
+			return nil, true, &Usage{Text: "需要 --out 文件"}
 		}
 		var data []byte
 		if err := p.Call(ctx, http.MethodGet, "/api/v1/people/"+escape(id)+"/cert", nil, &data); err != nil {
@@ -178,7 +178,7 @@ func (p *Person) share(ctx context.Context) ([]byte, error) {
 	}
 	key, ok := p.Key.(*sm2.PrivateKey)
 	if !ok {
-		return nil, &Usage{"私钥不在文件中，不能打开份额"}
+		return nil, &Usage{Text: "私钥不在文件中，不能打开份额"}
 	}
 	plain, err := sm2.Decrypt(key, own.Sealed)
 	if err != nil {

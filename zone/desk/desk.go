@@ -33,24 +33,29 @@ type Refused struct{ Report refusal.Report }
 func (r *Refused) Error() string { return r.Report.Text }
 
 // Usage is a command that was not understood.
-type Usage struct{ Text string }
+type Usage struct {
+	Text string
+	Err  error // what it came from; may be nil
+}
 
 func (u *Usage) Error() string { return u.Text }
+
+func (u *Usage) Unwrap() error { return u.Err }
 
 // Unreadable says which file a command could not read, and why.
 func Unreadable(err error) error {
 	var at *fs.PathError
 	switch {
 	case !errors.As(err, &at):
-		return &Usage{err.Error()}
+		return &Usage{Text: err.Error()}
 	case errors.Is(err, fs.ErrNotExist):
-		return &Usage{"没有文件 " + at.Path}
+		return &Usage{Text: "没有文件 " + at.Path}
 	case errors.Is(err, fs.ErrPermission):
-		return &Usage{"无权读取 " + at.Path}
+		return &Usage{Text: "无权读取 " + at.Path}
 	case errors.Is(err, syscall.EISDIR):
-		return &Usage{at.Path + " 是目录，不是文件"}
+		return &Usage{Text: at.Path + " 是目录，不是文件"}
 	}
-	return &Usage{fmt.Sprintf("不能读取 %s：%v", at.Path, at.Err)}
+	return &Usage{Text: fmt.Sprintf("不能读取 %s：%v", at.Path, at.Err)}
 }
 
 // Endpoints is endpoints.json.
@@ -72,7 +77,7 @@ type Endpoints struct {
 func (e *Endpoints) Read(dir string) error {
 	data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Usage{"hufu up 没有在 " + dir + " 上运行；请先启动，或用 --dir 指明数据目录"}
+		return &Usage{"hufu up 没有在 " + dir + " 上运行；请先启动，或用 --dir 指明数据目录", err}
 	}
 	if err != nil {
 		return err
@@ -97,12 +102,12 @@ const nameMax = 64
 // Open reads a person's key from the folder of people.
 func Open(people, name string) (*Person, error) {
 	if name == "" || len(name) > nameMax || strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, ".") {
-		return nil, &Usage{fmt.Sprintf("人员名 %q 无效", name)}
+		return nil, &Usage{Text: fmt.Sprintf("人员名 %q 无效", name)}
 	}
 	at := filepath.Join(people, name)
 	der, err := os.ReadFile(filepath.Join(at, "cert.pem"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, &Usage{fmt.Sprintf("没有人员 %s（见 %s）", name, people)}
+		return nil, &Usage{Text: fmt.Sprintf("没有人员 %s（见 %s）", name, people)}
 	}
 	if err != nil {
 		return nil, err

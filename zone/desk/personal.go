@@ -27,7 +27,7 @@ func (p *Person) personal(ctx context.Context, verb string, a Args) (any, error)
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/readings", nil, &v)
 	}
 	if a.Out == "" {
-		return nil, &Usage{"需要 --out 文件（.csv 或 .json）"}
+		return nil, &Usage{Text: "需要 --out 文件（.csv 或 .json）"}
 	}
 	path := "/api/v1/cases.csv"
 	if strings.EqualFold(filepath.Ext(a.Out), ".json") {

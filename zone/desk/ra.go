@@ -31,7 +31,7 @@ type Args struct {
 // one returns the only word, or a usage error naming what is wanted.
 func (a Args) one(what string) (string, error) {
 	if len(a.Words) != 1 {
-		return "", &Usage{"需要一个参数：" + what}
+		return "", &Usage{Text: "需要一个参数：" + what}
 	}
 	return a.Words[0], nil
 }
@@ -43,7 +43,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.submit(ctx, verb, a)
 	case "approve", "authorise", "return", "reject", "withdraw", "discard":
 		if len(a.Words) == 0 {
-			return nil, &Usage{"需要案件编号"}
+			return nil, &Usage{Text: "需要案件编号"}
 		}
 		return p.act(ctx, ra.Order{Act: "ra." + verb, IDs: a.Words, Note: a.Note})
 	case "revoke", "freeze", "unfreeze":
@@ -52,7 +52,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 			return nil, err
 		}
 		if verb == "revoke" && a.Reason == "" && a.Ground == "" {
-			return nil, &Usage{"需要 --reason 或 --ground"}
+			return nil, &Usage{Text: "需要 --reason 或 --ground"}
 		}
 		return p.act(ctx, ra.Order{Act: "ra." + verb, Serial: serial, Reason: a.Reason, Ground: a.Ground, Asker: a.Asker, Note: a.Note})
 	case "renew", "extend", "amend", "reissue", "recover":
@@ -96,7 +96,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles audit", verb)}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.
@@ -144,6 +144,10 @@ func (p *Person) order(ctx context.Context, o ra.Order) (cases, error) {
 }
 
 func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
+	id := ""
+	if verb == "draft" && len(a.Words) == 2 { // a draft, or what was returned, is corrected
+		id, a.Words = a.Words[0], a.Words[1:]
+	}
 	name, err := a.one("FILE.json、FILE.xlsx 或 FILE.csv，或草稿编号")
 	if err != nil {
 		return nil, err
@@ -160,6 +164,16 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 	}
 	if ext == ".xlsx" || ext == ".csv" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		return p.sheet(ctx, verb, filepath.Base(name), data, a)
+	}
+	if id != "" {
+		f, err := ra.ParseForm(data)
+		if err != nil {
+			return nil, err
+		}
+		f.ID = id
+		if data, err = json.Marshal(f); err != nil {
+			return nil, err
+		}
 	}
 	var line raapi.CaseLine
 	if err := p.Call(ctx, http.MethodPost, "/api/v1/drafts", data, &line); err != nil {
@@ -183,10 +197,10 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 			return nil, Unreadable(err)
 		}
 		if f, err = ra.ParseForm(data); err != nil {
-			return nil, &Usage{err.Error()}
+			return nil, &Usage{Text: err.Error()}
 		}
 	case len(a.Words) != 1 || purpose == "amend":
-		return nil, &Usage{"需要证书序列号；amend 另需 FILE.json"}
+		return nil, &Usage{Text: "需要证书序列号；amend 另需 FILE.json"}
 	}
 	f.For, f.Replaces = purpose, a.Words[0]
 	if a.CSR != "" {
@@ -197,7 +211,7 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 		f.CSR = string(data)
 	}
 	if f.CSR == "" && purpose != "extend" {
-		return nil, &Usage{"需要 --csr 新的证书请求文件"}
+		return nil, &Usage{Text: "需要 --csr 新的证书请求文件"}
 	}
 	data, err := json.Marshal(f)
 	if err != nil {
@@ -272,7 +286,7 @@ func (p *Person) produce(ctx context.Context, a Args) (any, error) {
 		return nil, err
 	}
 	if a.Out == "" {
-		return nil, &Usage{"需要 --out 目录"}
+		return nil, &Usage{Text: "需要 --out 目录"}
 	}
 	var pack ra.Package
 	err = p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id)+"/package", nil, &pack)
@@ -303,7 +317,7 @@ func (p *Person) evidenceFile(ctx context.Context, a Args) (any, error) {
 		return nil, err
 	}
 	if a.Out == "" {
-		return nil, &Usage{"需要 --out 文件"}
+		return nil, &Usage{Text: "需要 --out 文件"}
 	}
 	var data []byte
 	if err := p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id)+"/evidence.zip", nil, &data); err != nil {

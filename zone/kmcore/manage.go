@@ -23,6 +23,13 @@ import (
 	"github.com/hufu-pki/hufu/zone/plant"
 )
 
+// Matters are the changes the centre's people may propose, as tables: what they
+// do needs a running core.
+func Matters() []proposal.Matter {
+	list := append((&staff.Keeper{}).Matters(staff.KM), (&pool{}).matters()...)
+	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter())
+}
+
 // manage starts the management interface: people, changes, audit, overview.
 func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmstore.Store, files func(context.Context) ([]byte, error)) error {
 	set, err := profile.Builtin()
@@ -41,7 +48,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	}}
 	keys := &pool{vault: vault, keeper: &km.Keeper{Vault: vault, Store: store}, store: store, device: c.Device, now: c.Now}
 	g.Go(keys.keeper.Run)
-	changes := &proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}).Start()
 	custody, ok, err := store.Custody(g.Context())
 	if err != nil {
 		return err
@@ -57,7 +64,8 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	}
 	g.Go(changes.Run)
 	site := (&api.Site{
-		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KMAuditor, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
+		Staff: access.KM.Roles,
+		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KM.Auditor, Admin: access.KM.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
@@ -68,7 +76,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 		drill, err := keys.drillCheck(ctx)
 		return append(list, drill), err
 	})
-	shares(site, custody, vault.Cert)
+	shares(site, changes, custody, vault.Cert)
 	keys.queries(site, authorities(c.CAs))
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
@@ -87,12 +95,14 @@ type OwnShare struct {
 	Seal   []byte `json:"seal"`   // point of the key that evidence packages are checked by
 }
 
-func shares(site *api.Site, custody km.Custody, centre []byte) {
+func shares(site *api.Site, changes *proposal.Desk, custody km.Custody, centre []byte) {
 	api.Handle(site, api.Op{ID: "custody", Method: http.MethodGet, Path: "/api/v1/custody", Summary: "本人保管的份额（密封）"},
 		func(ctx context.Context, _ *struct{}) (*api.Body[OwnShare], error) {
-			sealed := custody.Shares[string(api.Person(ctx).ID)]
+			who := api.Person(ctx)
+			sealed := custody.Shares[string(who.ID)]
 			if sealed == nil {
-				return nil, km.BadShare.At("person", km.BadShare.Clause).Because("%s 不是份额保管人", api.Person(ctx).ID)
+				err := km.BadShare.At("person", km.BadShare.Clause).Because("%s 不是份额保管人", who.ID)
+				return nil, changes.Turned(ctx, who, proposal.Order{Matter: "km.custody", Act: "read"}, api.Source(ctx), err)
 			}
 			c, err := cert.Parse(centre)
 			if err != nil {
@@ -149,7 +159,7 @@ func (c Config) checks(ctx context.Context, vault *km.Vault, people *access.Peop
 		api.Expiry("密钥管理系统证书", self.NotAfter, now, soon, "请更新系统证书，否则 CA 拒收应答"),
 		api.Expiry("人员 CA 证书", c.Staff.NotAfter, now, 365*24*time.Hour, "请安排更新"),
 		api.Disk(c.Dir), plant.DeviceCheck(c.Device),
-		{Name: "时钟", Value: now.UTC().Format(time.RFC3339), State: "good"},
+		api.Clock(now),
 	}
 	for _, der := range c.CAs {
 		if peer, err := cert.Parse(der); err == nil {

@@ -115,6 +115,13 @@ func (a *API) bulks(s *api.Site) {
 			}
 			return &api.Body[[]ra.Bulk]{Body: list}, err
 		})
+	a.bulkRows(s)
+}
+
+func (a *API) bulkRows(s *api.Site) {
+	type idIn struct {
+		ID string `path:"id"`
+	}
 	api.Handle(s, api.Op{ID: "bulk-csv", Method: http.MethodGet, Path: "/api/v1/bulks/{id}/rows.csv", Summary: "批量变更逐行结果（CSV）"},
 		func(ctx context.Context, in *idIn) (*api.File, error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.bulk", api.Source(ctx)); err != nil {

@@ -111,12 +111,9 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 	return v, enroll.Decode(r.Content, v.Application)
 }
 
-// Staff are the roles that may look at cases.
-var Staff = []access.Role{access.RAClerk, access.RAReviewer, access.RAProducer, access.RASuper, access.RAAuditAdmin, access.RAAdmin, access.RAAuditor}
-
 // Reader checks that somebody may look at cases.
 func (a *API) Reader(ctx context.Context, who access.Person, act, source string) (access.Person, error) {
-	if slices.ContainsFunc(Staff, who.Holds) {
+	if slices.ContainsFunc(access.RA.Roles, who.Holds) {
 		return who, nil
 	}
 	err := access.WrongRole.At("role", access.WrongRole.Clause)

@@ -15,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/web/console"
 	"github.com/hufu-pki/hufu/web/page"
 )
 
@@ -28,7 +29,25 @@ type Pages struct {
 	Mark string // a standing warning; may be empty
 }
 
-var clerk, auditor, watcher = []string{string(access.RAClerk)}, []string{string(access.RAAuditor)}, []string{string(access.RAAuditor), string(access.RAAuditAdmin)}
+var clerk, auditor = []string{string(access.RAClerk)}, []string{string(access.RAAuditor), string(access.RAAuditAdmin)}
+
+// nav is the menu.
+var nav = []page.Link{
+	{Path: "/", Title: "工作台", Icon: "home"},
+	{Path: "/cases", Title: "案件", Icon: "list", Group: "办理"},
+	{Path: "/apply", Title: "新申请", Icon: "new", Roles: clerk},
+	{Path: "/sheets", Title: "批量录入", Icon: "sheet", Roles: clerk},
+	{Path: "/revoke", Title: "撤销证书", Icon: "stop", Roles: clerk},
+	{Path: "/bulks", Title: "批量变更", Icon: "stop"},
+	{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
+	{Path: "/profiles", Title: "证书模板", Icon: "doc"},
+	{Path: "/ledger", Title: "账本与状态", Icon: "ledger"},
+	{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"},
+	{Path: "/people", Title: "人员", Icon: "people"},
+	{Path: "/audit", Title: "审计", Icon: "eye", Roles: auditor},
+	{Path: "/readings", Title: "个人信息查阅", Icon: "eye", Roles: auditor},
+	{Path: "/help", Title: "帮助", Icon: "help"},
+}
 
 // Mount serves the console at the root of the site.
 func (p *Pages) Mount() error {
@@ -37,26 +56,21 @@ func (p *Pages) Mount() error {
 		return err
 	}
 	c := &page.Console{
-		Title: "注册系统", Mark: p.Mark, Who: p.who, Problem: api.Problem,
-		Nav: []page.Link{
-			{Path: "/", Title: "工作台", Icon: "home"},
-			{Path: "/cases", Title: "案件", Icon: "list", Group: "办理"},
-			{Path: "/apply", Title: "新申请", Icon: "new", Roles: clerk},
-			{Path: "/sheets", Title: "批量录入", Icon: "sheet", Roles: clerk},
-			{Path: "/revoke", Title: "撤销证书", Icon: "stop", Roles: clerk},
-			{Path: "/bulks", Title: "批量变更", Icon: "stop"},
-			{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
-			{Path: "/profiles", Title: "证书模板", Icon: "doc"},
-			{Path: "/ledger", Title: "账本与状态", Icon: "ledger"},
-			{Path: "/audit", Title: "审计", Icon: "eye", Roles: auditor},
-			{Path: "/readings", Title: "个人信息查阅", Icon: "eye", Roles: watcher},
-			{Path: "/help", Title: "帮助", Icon: "help"},
-		},
+		Title: "注册系统", Mark: p.Mark, Who: p.who, Problem: console.Problem,
+		Nav: nav,
 	}
-	if err := c.Parse(files, funcs); err != nil {
+	shared, common, err := console.Common()
+	if err != nil {
+		return err
+	}
+	if err := c.Parse(page.Union(shared, files), funcs); err != nil {
 		return err
 	}
 	mux := p.Site.Mux
+	self := console.Within(mux)
+	for path, own := range common {
+		mux.HandleFunc(path, c.Handler(own.Page, func(r *http.Request, _ page.User) (string, any, error) { return own.Read(r, self) }))
+	}
 	for path, h := range map[string]struct {
 		page string
 		read func(r *http.Request, who access.Person) (string, any, error)
@@ -102,13 +116,16 @@ func source(r *http.Request) string {
 	return host
 }
 
-func (p *Pages) who(r *http.Request) (page.User, bool) {
+func (p *Pages) who(r *http.Request) (page.User, error) {
 	who, ok := p.Site.SignedIn(r)
 	u := page.User{ID: string(who.ID), Name: who.Name, Serial: who.Serial}
 	for _, role := range who.Roles {
 		u.Roles, u.Titles = append(u.Roles, string(role)), append(u.Titles, role.Title())
 	}
-	return u, ok
+	if !ok {
+		return u, access.NotSignedIn.At("", access.NotSignedIn.Clause)
+	}
+	return u, nil
 }
 
 // names are the people of the desk by id, for lists.

@@ -11,7 +11,7 @@ const unhex = s => Uint8Array.from(s.match(/../g), x => parseInt(x, 16));
 
 function pem(text, type) {
   const m = text.match(new RegExp(`-----BEGIN ${type}-----([\\s\\S]+?)-----END ${type}-----`));
-  if (!m) throw new Error(`文件里没有 ${type}`);
+  if (!m) throw new Error(type === 'CERTIFICATE' ? '证书文件里没有证书' : /PRIVATE KEY/.test(text) ? '私钥文件没有用口令加密，页面不打开它；请用 hufu key --pass-file 生成' : '私钥文件里没有私钥');
   return fromBase64(m[1]);
 }
 

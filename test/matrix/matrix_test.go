@@ -1,0 +1,763 @@
+// Package matrix walks every role through every act of every system and holds
+// what happens to what is declared. (角色权限核对)
+package matrix
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emmansun/gmsm/sm2"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/staff"
+	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/csr"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/web/api"
+	"github.com/hufu-pki/hufu/zone/desk"
+	"github.com/hufu-pki/hufu/zone/roles"
+	"github.com/hufu-pki/hufu/zone/up"
+)
+
+// declared is who may do what, written down by hand: the exported matrix and
+// the running systems are held to it. Of a change: who proposes, who agrees.
+var declared = map[string]map[string]string{
+	"ca": {
+		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
+		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
+		"gate.resume/propose": "ca.admin", "gate.resume/confirm": "ca.super", "gate.resume/reject": "ca.super", "gate.resume/withdraw": "ca.admin",
+	},
+	"ra": {
+		"read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor", "audit.list": "ra.audit-admin ra.auditor", "audit.export": "ra.audit-admin ra.auditor", "audit.mark": "ra.auditor",
+		"ra.draft": "ra.clerk", "ra.sheet": "ra.clerk", "ra.evidence": "ra.clerk", "ra.package": "ra.producer", "ra.read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor",
+		"ra.issue/submit": "ra.clerk", "ra.issue/discard": "ra.clerk", "ra.issue/withdraw": "ra.clerk", "ra.issue/approve": "ra.reviewer", "ra.issue/return": "ra.reviewer", "ra.issue/reject": "ra.reviewer", "ra.issue/produce": "ra.producer",
+		"ra.revoke/revoke": "ra.clerk", "ra.revoke/approve": "ra.reviewer", "ra.revoke/reject": "ra.reviewer", "ra.revoke/withdraw": "ra.clerk",
+		"ra.freeze/freeze": "ra.clerk", "ra.freeze/approve": "ra.reviewer", "ra.freeze/reject": "ra.reviewer", "ra.freeze/withdraw": "ra.clerk",
+		"ra.unfreeze/unfreeze": "ra.clerk", "ra.unfreeze/approve": "ra.reviewer", "ra.unfreeze/reject": "ra.reviewer", "ra.unfreeze/withdraw": "ra.clerk",
+		"ra.recover/submit": "ra.clerk", "ra.recover/discard": "ra.clerk", "ra.recover/withdraw": "ra.clerk", "ra.recover/return": "ra.reviewer", "ra.recover/reject": "ra.reviewer", "ra.recover/approve": "ra.reviewer",
+		"ra.recover/authorise": "ra.admin", "ra.recover/reject@reviewed": "ra.admin", "ra.recover/produce": "ra.producer",
+		"ra.evidence-file":   "ra.auditor ra.admin ra.reviewer",
+		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
+		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
+	},
+	"km": {
+		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
+		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "km.custody": "km.forensic",
+		"km.judicial/propose": "km.operator", "km.judicial/confirm": "km.forensic", "km.judicial/reject": "km.forensic", "km.judicial/withdraw": "km.operator", "km.judicial/release": "km.forensic",
+		"km.marks/propose": "km.operator", "km.marks/confirm": "km.admin", "km.marks/reject": "km.admin", "km.marks/withdraw": "km.operator", "km.make/propose": "km.operator", "km.drill/propose": "km.operator",
+		"km.master/propose": "km.admin", "km.master/confirm": "km.super", "km.master/reject": "km.super", "km.master/withdraw": "km.admin",
+	},
+}
+
+var chain = map[string]map[string][2]string{
+	"ca": {"ca.admin": {"ca.super", "ca.audit-admin"}, "ca.auditor": {"ca.audit-admin", "ca.super"}, "ca.operator": {"ca.admin", "ca.super"}, "ra.admin": {"ca.operator", "ca.operator"}, "ra.auditor": {"ca.operator", "ca.operator"}},
+	"ra": {"ra.clerk": {"ra.admin", "ra.super"}, "ra.reviewer": {"ra.admin", "ra.super"}, "ra.producer": {"ra.admin", "ra.super"}},
+	"km": {"km.admin": {"km.super", "km.audit-admin"}, "km.auditor": {"km.audit-admin", "km.super"}, "km.operator": {"km.admin", "km.super"}, "km.forensic": {"km.admin", "km.super"}},
+}
+
+var verbs = []string{staff.Add, staff.Renew, staff.Freeze, staff.Unfreeze, staff.Revoke}
+
+// table is declared with the chain spelled out: by system and act, who may.
+func table() map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for system, acts := range declared {
+		all[system] = maps.Clone(acts)
+		for role, hands := range chain[system] {
+			for _, v := range verbs {
+				name := "people." + v + ":" + role
+				if all[system][name+"/propose"] = hands[0]; v != staff.Freeze {
+					all[system][name+"/confirm"], all[system][name+"/reject"], all[system][name+"/withdraw"] = hands[1], hands[1], hands[0]
+				}
+			}
+		}
+	}
+	return all
+}
+
+// The matrix the program exports is the one declared here.
+func TestTheExportIsWhatIsDeclared(t *testing.T) {
+	want := table()
+	for _, row := range roles.Matrix() {
+		by := make([]string, len(row.By))
+		for i, r := range row.By {
+			by[i] = string(r)
+		}
+		if got := strings.Join(by, " "); got != want[row.System][row.Act] {
+			t.Errorf("%s %s: exported %q, declared %q", row.System, row.Act, got, want[row.System][row.Act])
+		}
+		delete(want[row.System], row.Act)
+	}
+	for system, left := range want {
+		for act := range left {
+			t.Errorf("%s %s is declared and not exported", system, act)
+		}
+	}
+}
+
+// attempt is a call with what has to come of it counted.
+type attempt struct {
+	who, code string
+}
+
+// world is every system, running, with everybody signed in.
+type world struct {
+	t       *testing.T
+	e       desk.Endpoints
+	people  map[string]*desk.Person
+	refused map[string]map[attempt]int // by system
+}
+
+func open(t *testing.T) *world {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "D")
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	var failed error
+	go func() {
+		defer close(ended)
+		failed = up.Run(ctx, up.Config{Dir: dir, Addr: "127.0.0.1", BasePort: base(), Now: time.Now, Out: io.Discard})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if <-ended; failed != nil {
+			t.Error(failed)
+		}
+	})
+	w := &world{t: t, people: map[string]*desk.Person{}, refused: map[string]map[attempt]int{"ca": {}, "ra": {}, "km": {}}}
+	for w.e.RA == "" {
+		select {
+		case <-ended:
+			t.Fatal(failed)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if err := w.e.Read(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range roles.Systems {
+		for _, r := range s.Roles {
+			w.signIn(s.Name, holder(r))
+		}
+	}
+	w.signIn("ca", "ca-operator2")
+	w.signIn("km", "km-forensic2")
+	return w
+}
+
+// base is the first of forty ports nobody listens on; where to look depends on
+// the process, since other tests look at the same time.
+func base() int {
+	for at := 24000 + os.Getpid()%100*40; ; at += 40 {
+		free := true
+		for i := range 12 {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", at+i))
+			if free = free && err == nil; err == nil {
+				_ = l.Close()
+			}
+		}
+		if free {
+			return at
+		}
+	}
+}
+
+// holder is who holds a role since the ceremony.
+func holder(r access.Role) string {
+	if r == access.KMForensic {
+		return "km-forensic1"
+	}
+	return strings.Replace(string(r), ".", "-", 1)
+}
+
+func (w *world) url(system string) string {
+	return map[string]string{"ca": w.e.CAConsole, "ra": w.e.RA, "km": w.e.KMConsole}[system]
+}
+
+func (w *world) signIn(system, name string) {
+	w.t.Helper()
+	p, err := desk.Open(w.e.People, name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p.URL = w.url(system)
+	if err := p.SignIn(w.t.Context()); err != nil {
+		w.t.Fatal(name, err)
+	}
+	w.people[name] = p
+}
+
+// call makes one call and returns the code it was refused with, or nothing.
+func (w *world) call(who, method, path string, in, out any) string {
+	w.t.Helper()
+	err := w.people[who].Call(w.t.Context(), method, path, in, out)
+	var no *desk.Refused
+	if errors.As(err, &no) {
+		if slices.Contains(authority, no.Report.Code) {
+			w.refused[who[:2]][attempt{who, no.Report.Code}]++
+		}
+		return no.Report.Code
+	}
+	if err != nil {
+		w.t.Fatalf("%s %s %s: %v", who, method, path, err)
+	}
+	return ""
+}
+
+// authority are the refusals that say: not you.
+var authority = []string{"case.not_yours", "case.same_person", "proposal.not_yours", "ra.not_your_draft", "access.role", "access.signature", "km.share"}
+
+func (w *world) must(who, method, path string, in, out any) {
+	w.t.Helper()
+	if code := w.call(who, method, path, in, out); code != "" {
+		w.t.Fatalf("%s %s %s: %s", who, method, path, code)
+	}
+}
+
+// order prepares an order; whoever is refused sends it all the same, with a
+// signature over something else.
+func (w *world) order(who, at string, o any) string {
+	w.t.Helper()
+	code := w.call(who, "POST", at+"/prepare", o, new(api.Prepared))
+	if code != "" {
+		claim := access.Claim{Cert: w.people[who].Cert, At: time.Now(), Nonce: rand.Text(), Signature: []byte{1}}
+		if again := w.call(who, "POST", at, map[string]any{"order": o, "claim": claim}, nil); again != code {
+			w.t.Errorf("%s: prepared it is %s, sent it is %q", who, code, again)
+		}
+	}
+	return code
+}
+
+// sign carries an order out and returns the id.
+func (w *world) sign(who, at string, o map[string]any) string {
+	w.t.Helper()
+	var st api.Prepared
+	w.must(who, "POST", at+"/prepare", o, &st)
+	if st.ID != "" {
+		o["id"] = st.ID
+	}
+	claim, err := w.people[who].Claim(st)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var done struct {
+		ID    string
+		Cases []struct{ ID string }
+	}
+	w.must(who, "POST", at, map[string]any{"order": o, "claim": claim}, &done)
+	if len(done.Cases) > 0 {
+		return done.Cases[0].ID
+	}
+	return done.ID
+}
+
+func request(t testing.TB, cn string) string {
+	t.Helper()
+	key, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := csr.New(dn.Name{C: "CN", CN: cn}.Bytes(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(csr.PEM(der))
+}
+
+func (w *world) until(what string, f func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("waiting for %s", what)
+		}
+	}
+}
+
+// Every role tries every act of every system. Whoever may is let through,
+// whoever may not is refused, and each refusal is a line of the trail.
+func TestEveryRoleTriesEveryAct(t *testing.T) {
+	w := open(t)
+	tries := w.tries()
+	want := table()
+	for _, s := range roles.Systems {
+		for _, act := range slices.Sorted(maps.Keys(want[s.Name])) {
+			try := tries[s.Name+" "+act]
+			if try == nil {
+				t.Errorf("%s %s: nobody tries it", s.Name, act)
+				continue
+			}
+			for _, r := range s.Roles {
+				may := slices.Contains(strings.Fields(want[s.Name][act]), string(r))
+				code := try(r)
+				if may && code != "" || !may && !slices.Contains(authority, code) {
+					t.Errorf("%s: %s %s: may %v, refused with %q", s.Name, r, act, may, code)
+				}
+			}
+		}
+		w.offered(s)
+	}
+	w.outsiders()
+	for _, s := range roles.Systems {
+		w.audited(s)
+	}
+	w.everyOperation()
+}
+
+// offered compares the changes a system offers to each role with the table.
+func (w *world) offered(s access.System) {
+	w.t.Helper()
+	for _, r := range s.Roles {
+		var list []struct{ Name string }
+		w.must(holder(r), "GET", "/api/v1/matters", nil, &list)
+		var got, want []string
+		for _, m := range list {
+			got = append(got, m.Name)
+		}
+		for act, by := range table()[s.Name] {
+			if m, ok := strings.CutSuffix(act, "/propose"); ok && by == string(r) {
+				want = append(want, m)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			w.t.Errorf("%s offers %s %v, want %v", s.Name, r, got, want)
+		}
+	}
+}
+
+// outsiders are people of one system at the door of another.
+func (w *world) outsiders() {
+	w.t.Helper()
+	for _, s := range roles.Systems {
+		for _, other := range roles.Systems {
+			for _, r := range other.Roles {
+				if s.Name == other.Name {
+					continue
+				}
+				p := *w.people[holder(r)]
+				p.URL = w.url(s.Name)
+				err := p.SignIn(w.t.Context())
+				var no *desk.Refused
+				if !errors.As(err, &no) {
+					w.t.Errorf("%s signs in at %s: %v", r, s.Name, err)
+					continue
+				}
+				who := "?"
+				if no.Report.Code == access.WrongRole.Code {
+					who = holder(r)
+				}
+				w.refused[s.Name][attempt{who, no.Report.Code}]++
+			}
+		}
+	}
+}
+
+// audited counts the refusals on the trail.
+func (w *world) audited(s access.System) {
+	w.t.Helper()
+	got := map[attempt]int{}
+	for before := int64(0); ; {
+		var lines []api.AuditLine
+		w.must(holder(s.Auditor), "GET", fmt.Sprintf("/api/v1/audit?limit=500&before=%d", before), nil, &lines)
+		for _, l := range lines {
+			if l.Result != "done" {
+				got[attempt{l.Who, l.Result}]++
+			}
+			before = l.Index
+		}
+		if len(lines) < 500 {
+			break
+		}
+	}
+	if !maps.Equal(got, w.refused[s.Name]) {
+		w.t.Errorf("%s refused %v\nand wrote down %v", s.Name, w.refused[s.Name], got)
+	}
+	if len(got) == 0 {
+		w.t.Errorf("%s refused nothing", s.Name)
+	}
+}
+
+// covered says under which acts of the table each operation of an interface is
+// tried; an operation nobody listed fails the test.
+var covered = map[string]string{
+	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "evidence-file": "ra.evidence-file",
+	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
+	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
+	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
+	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
+	"sheet-sample": "ra.read", "status": "ra.read",
+}
+
+func (w *world) everyOperation() {
+	w.t.Helper()
+	for _, s := range roles.Systems {
+		resp, err := http.Get(w.url(s.Name) + "/api/v1/openapi.json")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var doc struct {
+			Paths map[string]map[string]struct {
+				OperationID string `json:"operationId"`
+			}
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
+			w.t.Fatal(err)
+		}
+		for path, ops := range doc.Paths {
+			for _, op := range ops {
+				act := covered[op.OperationID]
+				if act == "" || !slices.ContainsFunc(slices.Collect(maps.Keys(table()[s.Name])), func(a string) bool { return strings.HasPrefix(a, act) }) {
+					w.t.Errorf("%s %s (%s): no act of the table covers it", s.Name, path, op.OperationID)
+				}
+			}
+		}
+		if len(doc.Paths) == 0 {
+			w.t.Errorf("%s: no operations", s.Name)
+		}
+	}
+}
+
+type try func(r access.Role) (code string)
+
+// tries are how each act is tried, by system and act.
+func (w *world) tries() map[string]try {
+	m := map[string]try{}
+	gets := func(paths ...string) try {
+		return func(r access.Role) (code string) {
+			codes := map[string]bool{}
+			for _, p := range paths {
+				code = w.call(holder(r), "GET", "/api/v1/"+p, nil, new([]byte))
+				codes[code] = true
+			}
+			if len(codes) != 1 {
+				w.t.Errorf("%s: %v differ: %v", r, paths, codes)
+			}
+			return code
+		}
+	}
+	for _, s := range roles.Systems {
+		m[s.Name+" audit.list"] = gets("audit", "audit?who=x&limit=5")
+		m[s.Name+" audit.export"] = gets("audit/export")
+		m[s.Name+" audit.mark"] = func(r access.Role) string {
+			code := w.call(holder(r), "POST", "/api/v1/audit/mark/prepare", struct{}{}, new(api.Prepared))
+			if code != "" {
+				w.call(holder(r), "POST", "/api/v1/audit/mark", map[string]any{"last": 0, "claim": access.Claim{Cert: w.people[holder(r)].Cert, At: time.Now(), Nonce: rand.Text(), Signature: []byte{1}}}, nil)
+			}
+			return code
+		}
+		w.changes(m, s)
+	}
+	id := w.sign("ca-admin", "/api/v1/proposals", propose("people.revoke:ca.operator", staff.Change{ID: "ca-operator2", Reason: "核对"}))
+	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
+	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
+	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
+	w.gates(m)
+	enc := w.cases(m, gets)
+	w.court(m, enc)
+	m["km km.custody"] = gets("custody")
+	m["km km.pool"] = gets("pool", "drills", "keys/"+enc)
+	w.matter(m, "km", "km.marks", map[string]int{"low": 100, "high": 200}, "km-operator", "km-admin")
+	w.matter(m, "km", "km.master", map[string]string{"reason": "核对"}, "km-admin", "km-super")
+	for _, name := range []string{"km.make", "km.drill"} {
+		m["km "+name+"/propose"] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/proposals", propose(name, map[string]int{"count": 1}))
+		}
+	}
+	return m
+}
+
+func propose(matter string, content any) map[string]any {
+	return map[string]any{"act": proposal.Propose, "matter": matter, "content": content}
+}
+
+// gates are the changes to what the CA may issue.
+func (w *world) gates(m map[string]try) {
+	var others []string // policies that no case below is of
+	type profile = struct{ Name, Policy string }
+	var used []profile
+	w.must("ra-clerk", "GET", "/api/v1/profiles", nil, &used)
+	var list []struct {
+		Name   string
+		Fields []proposal.Field
+	}
+	w.must("ca-operator", "GET", "/api/v1/matters", nil, &list)
+	for _, o := range list {
+		if o.Name == "gate.open" {
+			for _, c := range o.Fields[0].Choices {
+				if !slices.ContainsFunc(used, func(p profile) bool { return p.Name == "person-dual" && p.Policy == c.Value }) {
+					others = append(others, c.Value)
+				}
+			}
+		}
+	}
+	open := map[string]string{"policy": others[0], "qualification": "样例", "from": "2026-01-01", "to": "2099-12-31", "cps": "CPS-1.0"}
+	halt, halted := map[string]string{"policy": others[0], "reason": "核对"}, map[string]string{"policy": others[len(others)-1], "reason": "核对"}
+	w.matter(m, "ca", "gate.open", open, "ca-operator", "ca-operator2")
+	m["ca gate.suspend/propose"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", propose("gate.suspend", halt))
+	}
+	w.done("ca-admin", w.sign("ca-admin", "/api/v1/proposals", propose("gate.suspend", halted))) // what is not suspended is not resumed
+	w.matter(m, "ca", "gate.resume", halted, "ca-admin", "ca-super")
+}
+
+func (w *world) agree(matter string, content any, by, and string) string {
+	id := w.sign(by, "/api/v1/proposals", propose(matter, content))
+	w.sign(and, "/api/v1/proposals", map[string]any{"act": proposal.Confirm, "id": id})
+	return id
+}
+
+// matter tries every step of one that two people decide.
+func (w *world) matter(m map[string]try, system, name string, content any, by, and string) {
+	m[system+" "+name+"/propose"] = func(r access.Role) string { return w.order(holder(r), "/api/v1/proposals", propose(name, content)) }
+	id := w.sign(by, "/api/v1/proposals", propose(name, content))
+	for _, act := range []string{"confirm", "reject", "withdraw"} {
+		m[system+" "+name+"/"+act] = func(r access.Role) string {
+			who := holder(r)
+			if who == by && act != "withdraw" && by[:len(by)-1]+"r2" == and {
+				who = and // nobody agrees with themselves
+			}
+			return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": id})
+		}
+	}
+}
+
+// court is the judicial recovery of a key that the centre holds.
+func (w *world) court(m map[string]try, enc string) {
+	var pem []byte
+	w.must("ra-clerk", "GET", "/api/v1/certificates/"+enc, nil, &pem)
+	warrant := map[string]string{"case": "样例 1 号", "authority": "某某法院（样例）", "document": "通知书 1", "digest": strings.Repeat("ab", 32), "serial": enc, "ca": "",
+		"recipient": string(pem), "scope": "核对", "expires": "2099-12-31"}
+	w.matter(m, "km", "km.judicial", warrant, "km-operator", "km-forensic1")
+	id := w.agree("km.judicial", warrant, "km-operator", "km-forensic1")
+	m["km km.judicial/release"] = func(r access.Role) string {
+		who := holder(r)
+		if r == access.KMForensic {
+			who = "km-forensic2" // who agreed does not release
+		}
+		return w.order(who, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": id, "share": []byte{1}})
+	}
+}
+
+// changes are the proposals of a system, on people made and frozen for it.
+func (w *world) changes(m map[string]try, s access.System) {
+	for role, hands := range chain[s.Name] {
+		by, and := holder(access.Role(hands[0])), holder(access.Role(hands[1]))
+		if by == and {
+			and = "ca-operator2"
+		}
+		prefix := role[:3]
+		one, two := access.PersonID(prefix[:2]+"-x-"+role[3:]), access.PersonID(prefix[:2]+"-y-"+role[3:])
+		for _, id := range []access.PersonID{one, two} {
+			p := w.sign(by, "/api/v1/proposals", propose("people.add:"+role, staff.Change{ID: id, Name: "某", CSR: request(w.t, "某")}))
+			w.sign(and, "/api/v1/proposals", map[string]any{"act": proposal.Confirm, "id": p})
+			w.done(by, p)
+		}
+		w.done(by, w.sign(by, "/api/v1/proposals", propose("people.freeze:"+role, staff.Change{ID: two, Reason: "核对"})))
+		for verb, c := range map[string]staff.Change{
+			staff.Add: {ID: access.PersonID(prefix[:2] + "-z-" + role[3:]), Name: "某", CSR: request(w.t, "某")}, staff.Renew: {ID: one, CSR: request(w.t, "某")},
+			staff.Freeze: {ID: one, Reason: "核对"}, staff.Unfreeze: {ID: two, Reason: "核对"}, staff.Revoke: {ID: one, Reason: "核对"},
+		} {
+			name := "people." + verb + ":" + role
+			m[s.Name+" "+name+"/propose"] = func(r access.Role) string { return w.order(holder(r), "/api/v1/proposals", propose(name, c)) }
+			if verb == staff.Freeze {
+				continue
+			}
+			id := w.sign(by, "/api/v1/proposals", propose(name, c))
+			for _, act := range []string{"confirm", "reject", "withdraw"} {
+				m[s.Name+" "+name+"/"+act] = func(r access.Role) string {
+					who := holder(r)
+					if who == by && act != "withdraw" && hands[0] == hands[1] {
+						who = and // nobody agrees with themselves
+					}
+					return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": id})
+				}
+			}
+		}
+	}
+}
+
+func (w *world) done(who, id string) {
+	w.t.Helper()
+	w.until(id, func() bool {
+		var v struct{ State string }
+		w.must(who, "GET", "/api/v1/proposals/"+id, nil, &v)
+		return v.State == "done"
+	})
+}
+
+// paused is a bulk of one certificate, confirmed while it is held back.
+func (w *world) paused(do string, form func() map[string]any) string {
+	unit := "批量 " + do
+	f := form()
+	f["subject"] = map[string]string{"C": "CN", "O": unit, "CN": "张三"}
+	var c struct{ ID, State string }
+	w.must("ra-clerk", "POST", "/api/v1/drafts", f, &c)
+	id := c.ID
+	stands := func(id, want string) {
+		w.until(id, func() bool {
+			w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &c)
+			return c.State == want
+		})
+	}
+	acts := func(who string, o map[string]any) { w.sign(who, "/api/v1/acts", o) }
+	acts("ra-clerk", map[string]any{"act": "ra.submit", "ids": []string{id}})
+	acts("ra-reviewer", map[string]any{"act": "ra.approve", "ids": []string{id}})
+	stands(id, "issued")
+	bulk := func(act string) string {
+		var v struct{ ID string }
+		w.must("ra-clerk", "POST", "/api/v1/bulks", map[string]any{"act": act, "query": map[string]string{"unit": unit}, "ground": map[string]string{"ra.revoke": "law"}[act]}, &v)
+		acts("ra-clerk", map[string]any{"act": act, "bulk": v.ID})
+		return v.ID
+	}
+	if do == "unfreeze" {
+		acts("ra-reviewer", map[string]any{"act": "ra.approve", "bulk": bulk("ra.freeze"), "count": 1})
+		stands(id, "issued-held")
+	}
+	m := bulk("ra." + do)
+	acts("ra-reviewer", map[string]any{"act": "ra.pause", "bulk": m})
+	acts("ra-reviewer", map[string]any{"act": "ra.approve", "bulk": m, "count": 1})
+	return m
+}
+
+// cases are the registration desk's acts, each on a case that stands where it
+// can be done.
+func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
+	t := w.t
+	form := func() map[string]any {
+		return map[string]any{"profile": "person-dual", "identity": map[string]string{"kind": "resident-id", "number": "11010519491231002X"}, "csr": request(t, "张三"),
+			"subject": map[string]string{"C": "CN", "CN": "张三"}}
+	}
+	draft := func() string {
+		var v struct{ ID string }
+		w.must("ra-clerk", "POST", "/api/v1/drafts", form(), &v)
+		return v.ID
+	}
+	act := func(who, act, id string) {
+		w.sign(who, "/api/v1/acts", map[string]any{"act": act, "ids": []string{id}})
+	}
+	type standing struct {
+		State string
+		Sign  string `json:"sign_serial"`
+		Enc   string `json:"enc_serial"`
+	}
+	state := func(id, want string) (v standing) {
+		w.until(id, func() bool {
+			w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &v)
+			return v.State == want
+		})
+		return v
+	}
+	issue := func(id string) standing {
+		act("ra-clerk", "ra.submit", id)
+		act("ra-reviewer", "ra.approve", id)
+		return state(id, "issued")
+	}
+	deliver := func() (string, standing) {
+		id := draft()
+		issue(id)
+		act("ra-producer", "ra.produce", id)
+		return id, state(id, "delivered")
+	}
+	drafted, submitted, issued := draft(), draft(), draft()
+	act("ra-clerk", "ra.submit", submitted)
+	issue(issued)
+	delivered, live := deliver()
+	serial, enc := live.Sign, live.Enc
+	status := func(do, serial string) map[string]any {
+		return map[string]any{"act": "ra." + do, "serial": serial, "reason": "superseded"}
+	}
+	_, frozen := deliver()
+	_, held := deliver()
+	for _, serial := range []string{frozen.Sign, held.Sign} {
+		id := w.sign("ra-clerk", "/api/v1/acts", status("freeze", serial))
+		act("ra-reviewer", "ra.approve", id)
+		state(id, "done")
+	}
+	pending := map[string]string{"revoke": w.sign("ra-clerk", "/api/v1/acts", status("revoke", serial)), "unfreeze": w.sign("ra-clerk", "/api/v1/acts", status("unfreeze", held.Sign))}
+	_, other := deliver()
+	pending["freeze"] = w.sign("ra-clerk", "/api/v1/acts", status("freeze", other.Sign))
+	_, free := deliver()
+	_, good := deliver()
+	subjects := map[string]string{"revoke": good.Sign, "freeze": free.Sign, "unfreeze": frozen.Sign}
+	sheet := []byte("profile,C,ST,L,O,OU,CN,identity_kind,identity_number,csr\nperson-dual,CN,,,,,张三,resident-id,11010519491231002X," + strings.ReplaceAll(request(t, ""), "\n", "") + "\n")
+	var kept struct{ Digest string }
+	w.must("ra-clerk", "POST", "/api/v1/evidence?name=a.txt", []byte("扫描件"), &kept)
+	var batch ra.Batch
+	w.must("ra-clerk", "POST", "/api/v1/sheets?name=a.csv", sheet, &batch)
+
+	posts := func(path string, body func() any) try {
+		return func(r access.Role) string { return w.call(holder(r), "POST", "/api/v1/"+path, body(), new([]byte)) }
+	}
+	m["ra ra.draft"] = posts("drafts", func() any { return form() })
+	m["ra ra.sheet"] = posts("sheets?name=b.csv", func() any { return append(sheet, rand.Text()...) })
+	m["ra ra.evidence"] = posts("evidence?name=b.txt", func() any { return []byte("另一份") })
+	m["ra ra.personal.number"] = posts("cases/"+delivered+"/identity", func() any { return map[string]string{"reason": "核对来电"} })
+	m["ra ra.personal.export"] = gets("cases.csv?personal=true&reason=xx", "cases.json?personal=true&reason=xx")
+	m["ra ra.readings"] = gets("readings")
+	m["ra ra.batch.hold"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.pause", "bulk": batch.ID})
+	}
+	for do := range subjects {
+		bulk := w.paused(do, form)
+		m["ra ra."+do+"/cancel"] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.cancel", "bulk": bulk})
+		}
+	}
+	m["ra ra.bulk.try"] = posts("bulks", func() any {
+		return map[string]any{"act": "ra.freeze", "query": map[string]string{"unit": "批量 revoke"}}
+	})
+	m["ra ra.evidence-file"] = gets("cases/" + delivered + "/evidence.zip")
+	m["ra ra.package"] = gets("cases/"+delivered+"/package", "cases/"+delivered+"/package.zip")
+	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "cases.json", "bulks", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status")
+	on := func(kind, do, id string) {
+		m["ra "+kind+"/"+do] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra." + do, "ids": []string{id}})
+		}
+	}
+	for do, id := range map[string]string{"submit": drafted, "discard": drafted, "withdraw": submitted, "approve": submitted, "return": submitted, "reject": submitted, "produce": issued} {
+		on("ra.issue", do, id)
+	}
+	for kind, id := range pending {
+		for _, do := range []string{"approve", "reject", "withdraw"} {
+			on("ra."+kind, do, id)
+		}
+		m["ra ra."+kind+"/"+kind] = func(r access.Role) string { return w.order(holder(r), "/api/v1/acts", status(kind, subjects[kind])) }
+	}
+	recovery := func() string {
+		_, v := deliver()
+		var c struct{ ID string }
+		w.must("ra-clerk", "POST", "/api/v1/drafts", map[string]string{"for": "recover", "replaces": v.Sign, "csr": request(t, "")}, &c)
+		return c.ID
+	}
+	first, second, third, fourth := recovery(), recovery(), recovery(), recovery()
+	for _, id := range []string{second, third, fourth} {
+		act("ra-clerk", "ra.submit", id)
+	}
+	for _, id := range []string{third, fourth} {
+		act("ra-reviewer", "ra.approve", id)
+	}
+	act("ra-admin", "ra.authorise", fourth)
+	state(fourth, "issued")
+	for do, id := range map[string]string{"submit": first, "discard": first, "withdraw": second, "approve": second, "return": second, "reject": second, "authorise": third, "produce": fourth} {
+		on("ra.recover", do, id)
+	}
+	m["ra ra.recover/reject@reviewed"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{third}})
+	}
+	return enc
+}
