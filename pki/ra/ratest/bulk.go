@@ -171,9 +171,11 @@ func held(d *Desk) {
 	var ids []string
 	for n := 1; n <= 3; n++ {
 		r := Sample(n)
-		r.Batch = "M1"
-		d.draft(r)
-		d.save("clerk", ra.Submit, r.ID)
+		r.Batch, r.Kind = "M1", ra.FreezeKind.Name
+		cmd, v := d.Move("clerk", ra.Freeze, r)
+		if err := d.Save(ctx, cmd, []ra.Save{v}, Line("ra.freeze")); err != nil {
+			t.Fatal(err)
+		}
 		d.save("reviewer", ra.Approve, r.ID)
 		ids = append(ids, r.ID)
 	}
@@ -196,7 +198,7 @@ func held(d *Desk) {
 	if may, err := d.Ask(ctx, append(ids, "none")); err != nil || !slices.Equal(may, ids[:1]) {
 		t.Errorf("while it is held: %v %v", may, err)
 	}
-	list, err := d.Waiting(ctx, ra.IssueKind.Name, ra.Approved, "", 10)
+	list, err := d.Waiting(ctx, ra.FreezeKind.Name, ra.Approved, "", 10)
 	if err != nil || len(list) != 1 || list[0].ID != ids[0] {
 		t.Errorf("%d waiting: %v", len(list), err)
 	}
@@ -213,7 +215,7 @@ func held(d *Desk) {
 	if err := hold(false); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := d.Waiting(ctx, ra.IssueKind.Name, ra.Approved, "", 10); err != nil || len(list) != 2 {
+	if list, err := d.Waiting(ctx, ra.FreezeKind.Name, ra.Approved, "", 10); err != nil || len(list) != 2 {
 		t.Errorf("%d waiting: %v", len(list), err)
 	}
 	if may, err := d.Ask(ctx, ids); err != nil || !slices.Equal(may, []string{ids[0], ids[2]}) {
