@@ -154,8 +154,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
-	answering := resp // the result is forgotten when a listener cannot be had, and these go on till the end
-	g.AtEnd(func() error { return keep(answering, snapshot) })
+	g.AtEnd(func() error { return keep(resp, snapshot) })
 	status := &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin}
 	if err := resp.Follow(g.Context(), status); err != nil {
 		slog.Warn("status service begins with the last good state", "err", err)
@@ -169,7 +168,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	g.Go(func(ctx context.Context) { answering.Run(ctx, status, follow) })
+	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})
