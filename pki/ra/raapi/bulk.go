@@ -19,6 +19,7 @@ type BulkView struct {
 	State      string                 `json:"state"` // tried, proposed, running, paused, done
 	StateTitle string                 `json:"state_title"`
 	Counts     map[casework.State]int `json:"counts"`
+	Held       bool                   `json:"paused"`   // what is confirmed waits
 	Finished   int                    `json:"finished"` // done, refused or cancelled
 	Samples    []ra.BulkRow           `json:"samples"`  // the first of those to be changed
 	Turned     []ra.BulkRow           `json:"turned"`   // the first of those that cannot be
@@ -42,7 +43,7 @@ func (a *API) Bulk(ctx context.Context, id string) (BulkView, error) {
 	}
 	v.Rows = nil
 	p, err := a.Desk.Progress(ctx, id)
-	v.Counts = p.Counts
+	v.Counts, v.Held = p.Counts, p.Held
 	all := 0
 	for _, n := range p.Counts {
 		all += n

@@ -16,8 +16,8 @@ import (
 	"github.com/hufu-pki/hufu/web/api"
 )
 
-// find are the parameters of a list of cases.
-type find struct {
+// Search are the parameters of a list of cases.
+type Search struct {
 	State   string    `query:"state" enum:"drafted,submitted,reviewed,approved,issued,delivered,rejected,revoked,done,discarded,issued-held,delivered-held,superseded"`
 	Kind    string    `query:"kind" enum:"ra.issue,ra.recover,ra.revoke,ra.freeze,ra.unfreeze"`
 	Profile string    `query:"profile"`
@@ -29,7 +29,7 @@ type find struct {
 	Limit   int       `query:"limit" maximum:"200"`
 }
 
-func (f find) query() ra.Query {
+func (f Search) query() ra.Query {
 	return ra.Query{State: casework.State(f.State), Kind: f.Kind, Profile: f.Profile, Batch: f.Batch, Text: f.Q, From: f.From, To: f.To, After: f.After, Limit: f.Limit}
 }
 

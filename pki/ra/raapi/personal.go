@@ -76,7 +76,7 @@ func (a *API) personal(s *api.Site) {
 
 // exportIn is a query, and whether names and numbers are wanted with it.
 type exportIn struct {
-	find
+	Search
 	Personal bool   `query:"personal" doc:"含姓名和证件号码；须写明事由"`
 	Reason   string `query:"reason" doc:"事由，记入审计"`
 }

@@ -243,7 +243,7 @@ type Page struct {
 
 func (a *API) lists(s *api.Site) {
 	api.Handle(s, api.Op{ID: "cases", Method: http.MethodGet, Path: "/api/v1/cases", Summary: "查询案件"},
-		func(ctx context.Context, in *find) (*api.Body[Page], error) {
+		func(ctx context.Context, in *Search) (*api.Body[Page], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}

@@ -73,7 +73,7 @@ func (p *Pages) bulk(r *http.Request, who access.Person) (string, any, error) {
 	d.Propose = v.State == "tried" && v.By == who.ID && clerk && v.Targets > 0
 	d.Confirm = v.State == "proposed" && reviewer && v.By != who.ID
 	d.Withdraw = v.State == "proposed" && v.By == who.ID
-	d.Hold = (v.State == "running" || v.State == "paused") && (clerk || reviewer || who.Holds(access.RAAdmin))
+	d.Hold = v.State != "tried" && v.State != "done" && (clerk || reviewer || who.Holds(access.RAAdmin))
 	d.Cancel = v.State == "paused" && reviewer
 	return "批量变更 " + v.ID, d, nil
 }

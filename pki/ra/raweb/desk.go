@@ -206,6 +206,7 @@ func (p *Pages) sheet(r *http.Request, who access.Person) (string, any, error) {
 		States    []stateCount
 		Submit    bool
 		Moving    bool
+		Pause     bool // there is something to be held back
 		Rows      []ra.Row
 	}
 	v, err := p.API.Batch(r.Context(), r.PathValue("id"))
@@ -231,7 +232,9 @@ func (p *Pages) sheet(r *http.Request, who access.Person) (string, any, error) {
 		}
 	}
 	d.Submit = v.By == who.ID && len(v.Waiting) > 0
-	d.Moving = v.Counts[ra.Approved] > 0
+	d.Moving = v.Counts[ra.Approved] > 0 && !v.Held
+	open := v.Counts[ra.Drafted] + v.Counts[ra.Submitted] + v.Counts[ra.Approved]
+	d.Pause = v.Held || open > 0 && (who.Holds(access.RAClerk) || who.Holds(access.RAReviewer) || who.Holds(access.RAAdmin))
 	return "批次 " + v.ID, d, nil
 }
 
