@@ -84,6 +84,15 @@ func (k *Keeper) certify(ctx context.Context, t task) ([]byte, error) {
 	if !bytes.Equal(p.Point, req.Point) {
 		return nil, fmt.Errorf("request %s was answered with a certificate of another key", t.record.ID)
 	}
+	if t.verb == Renew && k.Status != nil {
+		before, err := k.People.Current(ctx, t.change.ID)
+		if err != nil {
+			return nil, err
+		}
+		if err := k.Status(ctx, t.record.ID, t.verb, before.Cert); err != nil {
+			return nil, err
+		}
+	}
 	return der, k.write(ctx, t, p, der, func(tx *sqldb.Tx, at time.Time) (bool, error) {
 		return k.People.Add(tx, p, t.record.CreatedBy, at)
 	})

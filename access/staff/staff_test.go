@@ -220,7 +220,7 @@ func TestALifeFromAppointmentToLeaving(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%v %v", got, err)
 		}
-		if len(w.status) != 3 || len(w.issued) != 2 {
+		if len(w.status) != 4 || len(w.issued) != 2 {
 			t.Errorf("%v, %d certificates", w.status, len(w.issued))
 		}
 	})

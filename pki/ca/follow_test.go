@@ -3,6 +3,7 @@ package ca_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/emmansun/gmsm/sm2"
@@ -222,5 +223,36 @@ func TestAShutGateStopsIssuingAndNothingElse(t *testing.T) {
 	serial, _ := reply.Serials()
 	if _, err := p.Revoke(t.Context(), p.revocation(t, enroll.Revocation{ID: "R1", Serial: serial, Reason: "superseded"}, "clerk", "reviewer")); err != nil {
 		t.Errorf("revocation while suspended: %v", err)
+	}
+}
+
+// The institution's own certificates are held and let go as everybody's are,
+// once for a request, and what ended stays so.
+func TestAnInternalCertificateIsHeldAndLetGo(t *testing.T) {
+	p := newPlace(t)
+	der, err := p.IssueInternal(t.Context(), "staff-1", "staff", dn.Name{C: "CN", O: "测试机构", CN: "操作员"}, alg.Point(&newKey(t).PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial := p.certificate(t, der).Serial.Bytes()
+	for _, step := range []struct {
+		request string
+		on      bool
+		want    int
+	}{{"F1", true, 6}, {"F1", true, 6}, {"F2", true, 6}, {"U1", false, -1}, {"F1", true, -1}, {"U2", false, -1}} {
+		if err := p.HoldInternal(t.Context(), step.request, serial, step.on); err != nil {
+			t.Fatal(step, err)
+		}
+		if got := p.revokedFor(t, der); got != step.want {
+			t.Errorf("after %v: %d, want %d", step, got, step.want)
+		}
+	}
+	if err := p.EndInternal(t.Context(), "R1", serial, 9); err != nil {
+		t.Fatal(err)
+	}
+	for _, on := range []bool{true, false} {
+		if err := p.HoldInternal(t.Context(), fmt.Sprint("X", on), serial, on); err != nil || p.revokedFor(t, der) != 9 {
+			t.Errorf("held %v after its end: %v, %d", on, err, p.revokedFor(t, der))
+		}
 	}
 }

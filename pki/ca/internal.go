@@ -56,6 +56,19 @@ func (is *Issuer) EndInternal(ctx context.Context, request string, serial []byte
 	return err
 }
 
+// HoldInternal puts a certificate of the institution's own on hold, or takes it
+// off, once for a request. One that is there already, or ended, stays as it is.
+func (is *Issuer) HoldInternal(ctx context.Context, request string, serial []byte, on bool) error {
+	if _, ok, err := is.Store.Revocation(ctx, request); err != nil || ok {
+		return err
+	}
+	_, err := is.change(ctx, request, serial, change{revoked: on, reason: hold})
+	if errors.Is(err, Revoked) || errors.Is(err, Held) || errors.Is(err, NotHeld) {
+		return nil
+	}
+	return err
+}
+
 // SignARL signs the list of revoked CA certificates with the root's key: empty
 // at first, it tells relying parties that none is revoked (GM/T 0034 §5.1).
 // One that was only intended is finished first, and is the answer.

@@ -26,7 +26,7 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 	if !ok {
 		return nil, fmt.Errorf("register of people is a %T", is.Desk.People)
 	}
-	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: end(is), Now: c.Now}, nil
+	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: publish(is), Now: c.Now}, nil
 }
 
 // Matters are the changes the CA's people may propose, as tables: what they do
@@ -62,20 +62,30 @@ func certify(is *ca.Issuer) func(ctx context.Context, request string, role acces
 	}
 }
 
-// affiliationChanged and the like are finer than what the register knows: a
-// person's certificate ends because they no longer hold the post.
-const privilegeWithdrawn = 9 // RFC 5280 §5.3.1
+// Reasons of RFC 5280 §5.3.1. affiliationChanged and the like are finer than
+// what the register knows: a person's certificate ends because they no longer
+// hold the post.
+const (
+	superseded         = 4
+	privilegeWithdrawn = 9
+)
 
-func end(is *ca.Issuer) func(ctx context.Context, request, verb string, der []byte) error {
+// publish tells the world what became of a person's certificate; what they may
+// do here is for the register.
+func publish(is *ca.Issuer) func(ctx context.Context, request, verb string, der []byte) error {
 	return func(ctx context.Context, request, verb string, der []byte) error {
-		if verb != staff.Revoke {
-			return nil // the register itself stops and restores a person's rights
-		}
 		c, err := cert.Parse(der)
 		if err != nil {
 			return err
 		}
-		return is.EndInternal(ctx, request, c.Serial.Bytes(), privilegeWithdrawn)
+		serial := c.Serial.Bytes()
+		switch verb {
+		case staff.Revoke:
+			return is.EndInternal(ctx, request, serial, privilegeWithdrawn)
+		case staff.Renew: // the one before
+			return is.EndInternal(ctx, request, serial, superseded)
+		}
+		return is.HoldInternal(ctx, request, serial, verb == staff.Freeze)
 	}
 }
 
