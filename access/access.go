@@ -45,6 +45,8 @@ const (
 	KMOperator   Role = "km.operator"    // 密钥管理业务操作员
 	KMAuditor    Role = "km.auditor"     // 密钥管理审计员
 	KMForensic   Role = "km.forensic"    // 司法取证员
+
+	Holder Role = "holder" // 证书持有人: no staff, acts for their own certificate only
 )
 
 // System is one system with people of its own.
@@ -69,6 +71,7 @@ var RoleTitles = map[Role]string{
 	RASuper: "注册超级管理员", RAAuditAdmin: "注册审计管理员",
 	CASuper: "超级管理员", CAAuditAdmin: "审计管理员", CAAdmin: "业务管理员", CAOperator: "业务操作员", CAAuditor: "审计员",
 	KMSuper: "密钥管理超级管理员", KMAuditAdmin: "密钥管理审计管理员", KMAdmin: "密钥管理业务管理员", KMOperator: "密钥管理业务操作员", KMAuditor: "密钥管理审计员", KMForensic: "司法取证员",
+	Holder: "证书持有人",
 }
 
 // Title is what people call the role.

@@ -345,3 +345,36 @@ func TestANonceIsSpentOnce(t *testing.T) {
 		}
 	}
 }
+
+// A desk with a secret takes back only what it drafted itself, for the same
+// certificate, act and second.
+func TestADeskKnowsItsOwnStatements(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	w.Secret = []byte("0123456789abcdef0123456789abcdef")
+	_, claim := w.sign(t, "a", items(1))
+	if _, err := w.Verify(t.Context(), claim, "ra.approve", "审核通过", "证书申请 A0", "同意", items(1)); err != nil {
+		t.Fatal(err)
+	}
+	resign := func(change func(s *access.Statement)) access.Claim {
+		st := w.Draft(w.who["a"], "ra.approve", "审核通过", "证书申请 A0", "同意", items(1))
+		change(&st)
+		s, err := st.Sign(w.keys["a"], w.who["a"].Cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return access.Claim{Cert: s.Cert, At: s.At, Nonce: s.Nonce, Signature: s.Signature}
+	}
+	for name, change := range map[string]func(s *access.Statement){
+		"a nonce of the signer's own": func(s *access.Statement) { s.Nonce = access.NonceOf(make([]byte, 32)) },
+		"another second":              func(s *access.Statement) { s.At = s.At.Add(time.Second) },
+		"drafted for another act": func(s *access.Statement) {
+			s.Nonce = w.Draft(w.who["a"], "ra.reject", "", "", "", nil).Nonce
+		},
+		"drafted for another person": func(s *access.Statement) {
+			s.Nonce = w.Draft(w.who["b"], "ra.approve", "", "", "", nil).Nonce
+		},
+	} {
+		_, err := w.Verify(t.Context(), resign(change), "ra.approve", "审核通过", "证书申请 A0", "同意", items(1))
+		refused(t, name, err, access.BadSignature, "nonce")
+	}
+}

@@ -3,8 +3,12 @@ package access
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"encoding/base64"
 	"time"
+
+	"github.com/emmansun/gmsm/sm3"
 
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -13,6 +17,12 @@ import (
 // Register knows the people of one system by the SM3 of their certificates.
 type Register interface {
 	PersonByCert(ctx context.Context, digest []byte) (Person, error)
+}
+
+// Reader is a register that reads the certificate itself: there are too many
+// subscribers to know each by digest.
+type Reader interface {
+	PersonOf(ctx context.Context, der []byte) (Person, error)
 }
 
 // Window is how old a statement may be, and how far ahead its clock.
@@ -25,6 +35,9 @@ type Desk struct {
 	Now    func() time.Time
 	// Avers is what a person declares by an act, for acts whose law asks for it.
 	Avers map[string]string
+	// Secret makes nonces the desk's own: a statement it did not draft, for this
+	// certificate, act and second, is not taken. Empty takes any nonce.
+	Secret []byte
 }
 
 // Acts are what an act is called by people: "ra.approve" is 审核通过.
@@ -32,7 +45,7 @@ type Acts map[string]string
 
 // Who finds a person by certificate and checks that they may act today.
 func (d Desk) Who(ctx context.Context, der []byte) (Person, error) {
-	p, err := d.People.PersonByCert(ctx, alg.Digest(der))
+	p, err := d.find(ctx, der)
 	if err != nil {
 		return Person{}, err
 	}
@@ -48,12 +61,41 @@ func (d Desk) Who(ctx context.Context, der []byte) (Person, error) {
 	return p, nil
 }
 
+func (d Desk) find(ctx context.Context, der []byte) (Person, error) {
+	if r, ok := d.People.(Reader); ok {
+		return r.PersonOf(ctx, der)
+	}
+	return d.People.PersonByCert(ctx, alg.Digest(der))
+}
+
+// challenge is what ties 16 random bytes to a certificate, an act and a second.
+func (d Desk) challenge(random []byte, p Person, act string, at time.Time) []byte {
+	h := hmac.New(sm3.New, d.Secret)
+	h.Write(random)
+	h.Write(alg.Digest(p.Cert))
+	h.Write([]byte(act + " " + at.UTC().Format(time.RFC3339)))
+	return append(random[:len(random):len(random)], h.Sum(nil)[:16]...)
+}
+
+// own reports whether the desk made the nonce of a claim.
+func (d Desk) own(c Claim, p Person, act string) bool {
+	if len(d.Secret) == 0 {
+		return true
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(c.Nonce)
+	return err == nil && len(raw) == 32 && hmac.Equal(raw, d.challenge(raw[:16], p, act, c.At))
+}
+
 // Draft is the statement a person is asked to sign, with time and nonce filled
 // in. The desk keeps nothing: whoever signs sends time and nonce back.
 func (d Desk) Draft(p Person, act, title, object, note string, items []Item) Statement {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // crypto/rand never fails
-	return d.statement(p, act, title, object, note, items, d.Now().UTC().Truncate(time.Second), NonceOf(nonce))
+	at := d.Now().UTC().Truncate(time.Second)
+	if len(d.Secret) > 0 {
+		nonce = d.challenge(nonce, p, act, at)
+	}
+	return d.statement(p, act, title, object, note, items, at, NonceOf(nonce))
 }
 
 func (d Desk) statement(p Person, act, title, object, note string, items []Item, at time.Time, nonce string) Statement {
@@ -84,7 +126,7 @@ func (d Desk) Verify(ctx context.Context, c Claim, act, title, object, note stri
 	if age := d.Now().Sub(c.At); age > Window || age < -Window {
 		return Command{}, Stale.At("at", Stale.Clause).Because("声明时间 %s", c.At.Format(time.RFC3339))
 	}
-	if len(c.Nonce) < 16 || len(c.Nonce) > 64 {
+	if len(c.Nonce) < 16 || len(c.Nonce) > 64 || !d.own(c, p, act) {
 		return Command{}, BadSignature.At("nonce", BadSignature.Clause)
 	}
 	s := d.statement(p, act, title, object, note, items, c.At.UTC(), c.Nonce)

@@ -27,6 +27,9 @@ type asCmd struct {
 	Asker    string `help:"申请方：holder（默认）unit authority court institution。"`
 	CSR      string `help:"新的证书请求文件（更新、补办、密钥恢复）。"`
 	Out      string `help:"输出目录或文件。"`
+	From     string `help:"统计起始日，如 2026-01-01。"`
+	To       string `help:"统计截止日（含）。"`
+	CSV      bool   `help:"输出 CSV（统计）。"`
 	Personal bool   `help:"导出含姓名和证件号码；须以 --note 写明事由。"`
 	bulkFlags
 	Person  string   `arg:"" help:"人员，如 ra-clerk。"`
@@ -98,11 +101,13 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 		return p.Audit(ctx, a)
 	case c.Room == "ra":
 		return p.RA(ctx, c.Verb, a)
+	case c.Room == "ca" && c.Verb == "statistics":
+		return c.statistics(ctx, p)
 	case c.Room == "km" && c.Verb == "pool":
 		var v json.RawMessage
 		return &v, p.Call(ctx, "GET", "/api/v1/pool", nil, &v)
 	}
-	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，km 另有 pool", c.Room, c.Verb, desk.ChangeVerbs)}
+	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 statistics，km 另有 pool", c.Room, c.Verb, desk.ChangeVerbs)}
 }
 
 // print shows a result: JSON for programs, lines for people.

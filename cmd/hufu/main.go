@@ -23,6 +23,7 @@ import (
 type commands struct {
 	Up        upCmd        `cmd:"" help:"在一个进程里运行整个系统（评估用）。"`
 	As        asCmd        `cmd:"" help:"以某人身份办理：签名并提交。"`
+	Self      selfCmd      `cmd:"" help:"证书持有人自助：查询，申请更新、冻结、撤销。"`
 	Key       keyCmd       `cmd:"" help:"生成 SM2 密钥和证书请求。"`
 	Open      openCmd      `cmd:"" help:"用签名私钥打开下载包，得到加密私钥。"`
 	Envelope  envelopeCmd  `cmd:"" help:"指出密钥信封是哪种格式、有哪些偏差，能否打开。"`

@@ -112,13 +112,31 @@ func Seal(t TBS, key crypto.Signer) ([]byte, error) {
 // Assemble joins signed bytes, the algorithm and the signature, as in
 // certificates, CRLs and requests alike.
 func Assemble(signed, sig []byte) []byte {
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(signed)+len(sig)+32))
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(signed)
-		alg.AddID(b, alg.SM2WithSM3)
-		b.AddASN1BitString(sig)
-	})
-	return b.BytesOrPanic()
+	head, tail := Ends(len(signed), sig)
+	b := make([]byte, 0, len(head)+len(signed)+len(tail))
+	return append(append(append(b, head...), signed...), tail...)
+}
+
+// Ends are what Assemble puts before and after signed bytes of a length: enough
+// to digest or send a long list without another copy of it.
+func Ends(signed int, sig []byte) (head, tail []byte) {
+	var b cryptobyte.Builder
+	alg.AddID(&b, alg.SM2WithSM3)
+	b.AddASN1BitString(sig)
+	tail = b.BytesOrPanic()
+	return Header(signed + len(tail)), tail
+}
+
+// Header is the tag and length of a SEQUENCE with content of a size.
+func Header(size int) []byte {
+	if size < 0x80 {
+		return []byte{0x30, byte(size)}
+	}
+	var n []byte
+	for v := size; v > 0; v >>= 8 {
+		n = append([]byte{byte(v)}, n...)
+	}
+	return append([]byte{0x30, 0x80 | byte(len(n))}, n...)
 }
 
 // Certificate is a certificate as it was read. Raw slices share its memory.

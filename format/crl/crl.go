@@ -83,23 +83,24 @@ type Draft struct {
 	Entries    []byte // encoded entries, joined
 }
 
-// TBS encodes the draft.
+// TBS encodes the draft: entries are copied once, whatever their number.
 func (d Draft) TBS() []byte {
-	b := cryptobyte.NewBuilder(make([]byte, 0, len(d.Entries)+512))
-	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1Int64(1)
-		alg.AddID(b, alg.SM2WithSM3)
-		b.AddBytes(d.Issuer)
-		cert.AddTime(b, d.ThisUpdate)
-		cert.AddTime(b, d.NextUpdate)
-		if len(d.Entries) > 0 {
-			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { b.AddBytes(d.Entries) })
-		}
-		b.AddASN1(cbasn1.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
-			b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { d.extensions(b) })
-		})
+	var head, tail cryptobyte.Builder
+	head.AddASN1Int64(1)
+	alg.AddID(&head, alg.SM2WithSM3)
+	head.AddBytes(d.Issuer)
+	cert.AddTime(&head, d.ThisUpdate)
+	cert.AddTime(&head, d.NextUpdate)
+	if len(d.Entries) > 0 {
+		head.AddBytes(cert.Header(len(d.Entries)))
+	}
+	tail.AddASN1(cbasn1.Tag(0).ContextSpecific().Constructed(), func(b *cryptobyte.Builder) {
+		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) { d.extensions(b) })
 	})
-	return b.BytesOrPanic()
+	first, last := head.BytesOrPanic(), tail.BytesOrPanic()
+	outer := cert.Header(len(first) + len(d.Entries) + len(last))
+	tbs := make([]byte, 0, len(outer)+len(first)+len(d.Entries)+len(last))
+	return append(append(append(append(tbs, outer...), first...), d.Entries...), last...)
 }
 
 func (d Draft) extensions(b *cryptobyte.Builder) {
@@ -137,6 +138,89 @@ func Seal(tbs []byte, key crypto.Signer) ([]byte, error) {
 		return nil, err
 	}
 	return cert.Assemble(tbs, sig), nil
+}
+
+// Without returns joined entries but for those of some serials (without leading
+// zeros). With none to leave out it returns the same memory.
+func Without(entries []byte, serials map[string]struct{}) ([]byte, error) {
+	if len(serials) == 0 {
+		return entries, nil
+	}
+	var kept []byte
+	from := 0
+	for at := 0; at < len(entries); {
+		body, next := element(entries, at, 0x30)
+		serial, end := element(entries[:max(next, 0)], body, 2)
+		if next < 0 || end < 0 {
+			return nil, fmt.Errorf("%w: entry", ErrSyntax)
+		}
+		for serial < end && entries[serial] == 0 {
+			serial++
+		}
+		if _, gone := serials[string(entries[serial:end])]; gone {
+			kept, from = append(kept, entries[from:at]...), next
+		}
+		at = next
+	}
+	if from == 0 {
+		return entries, nil
+	}
+	return append(kept, entries[from:]...), nil
+}
+
+// Cut cuts joined entries into pieces of about a size, between entries.
+func Cut(entries []byte, size int) (pieces [][]byte, err error) {
+	from := 0
+	for at := 0; at < len(entries); {
+		_, next := element(entries, at, 0x30)
+		if next < 0 {
+			return nil, fmt.Errorf("%w: entry", ErrSyntax)
+		}
+		if at = next; at-from >= size || at == len(entries) {
+			pieces, from = append(pieces, entries[from:at]), at
+		}
+	}
+	return pieces, nil
+}
+
+// Split finds the joined entries of a draft and what lies before and after.
+func Split(draft []byte) (head, entries, tail []byte, err error) {
+	s := cryptobyte.String(draft)
+	var tbs, list cryptobyte.String
+	var version int
+	var from, to time.Time
+	ok := s.ReadASN1(&tbs, cbasn1.SEQUENCE) && s.Empty() && tbs.ReadASN1Integer(&version)
+	if _, known := alg.ReadID(&tbs); !ok || !known || !tbs.SkipASN1(cbasn1.SEQUENCE) || !cert.ReadTime(&tbs, &from) || !cert.ReadTime(&tbs, &to) {
+		return nil, nil, nil, fmt.Errorf("%w: base fields", ErrSyntax)
+	}
+	if tbs.PeekASN1Tag(cbasn1.SEQUENCE) && !tbs.ReadASN1(&list, cbasn1.SEQUENCE) {
+		return nil, nil, nil, fmt.Errorf("%w: entries", ErrSyntax)
+	}
+	end := len(draft) - len(tbs)
+	return draft[:end-len(list)], list, draft[end:], nil
+}
+
+// element finds the content and the end of the DER element at a place; end is
+// -1 if there is none of that tag.
+func element(b []byte, at int, tag byte) (content, end int) {
+	if at < 0 || at+2 > len(b) || b[at] != tag {
+		return 0, -1
+	}
+	content, size := at+2, int(b[at+1])
+	if n := size & 0x7F; size > 0x7F {
+		if n == 0 || n > 4 || content+n > len(b) {
+			return 0, -1
+		}
+		size = 0
+		for _, c := range b[content : content+n] {
+			size = size<<8 | int(c)
+		}
+		content += n
+	}
+	if size > len(b)-content {
+		return 0, -1
+	}
+	return content, content + size
 }
 
 // ErrSyntax is returned for bytes that are not a revocation list.

@@ -228,3 +228,42 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestEntriesAreLeftOutAndCutWhole(t *testing.T) {
+	var list []crl.Entry
+	for n := range 300 {
+		list = append(list, crl.Entry{Serial: []byte{0x80 | byte(n>>8), byte(n)}, At: from, Reason: n % 2}) // a leading zero in DER
+	}
+	d := draft(list...)
+	head, entries, tail, err := crl.Split(d.TBS())
+	if err != nil || !bytes.Equal(entries, d.Entries) || len(head)+len(entries)+len(tail) != len(d.TBS()) {
+		t.Fatalf("split: %v", err)
+	}
+	pieces, err := crl.Cut(entries, 1000)
+	if err != nil || len(pieces) < 5 || !bytes.Equal(bytes.Join(pieces, nil), entries) {
+		t.Errorf("%d pieces: %v", len(pieces), err)
+	}
+	for _, p := range pieces {
+		if _, err := crl.Without(p, map[string]struct{}{"x": {}}); err != nil {
+			t.Error(err)
+		}
+	}
+	gone := map[string]struct{}{string(list[0].Serial): {}, string(list[7].Serial): {}, string(list[299].Serial): {}, "\x01": {}}
+	left, err := crl.Without(entries, gone)
+	want := draft(append(append([]crl.Entry{}, list[1:7]...), list[8:299]...)...).Entries
+	if err != nil || !bytes.Equal(left, want) {
+		t.Errorf("left %d octets, want %d: %v", len(left), len(want), err)
+	}
+	for n := range entries[:40] {
+		for _, b := range [][]byte{entries[:n], append([]byte{0x31}, entries...)} {
+			_, err1 := crl.Without(b, gone)
+			_, err2 := crl.Cut(b, 10)
+			if n > 0 && n != len(list[0].Bytes()) && (!errors.Is(err1, crl.ErrSyntax) || !errors.Is(err2, crl.ErrSyntax)) {
+				t.Errorf("%d octets: %v, %v", n, err1, err2)
+			}
+		}
+	}
+	if _, _, _, err := crl.Split(entries); !errors.Is(err, crl.ErrSyntax) {
+		t.Errorf("entries alone: %v", err)
+	}
+}

@@ -36,6 +36,8 @@ const (
 var (
 	oidBasic      = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}
 	oidNonce      = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 2}
+	oidCutoff     = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 6}
+	oidExtended   = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 9}
 	oidAcceptable = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 4}
 	oidPreferred  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 8}
 )
@@ -93,6 +95,14 @@ type Single struct {
 	Reason     int // CRLReason; 0 is left out
 	ThisUpdate time.Time
 	NextUpdate time.Time
+	Cutoff     time.Time // how far back ended certificates are answered for (RFC 6960 §4.4.4); zero leaves it out
+}
+
+// NeverIssued is the answer about a serial that no certificate has, from a
+// responder that says revoked of those; the whole answer is then marked
+// Extended (RFC 6960 §2.2).
+func NeverIssued(id []byte) Single {
+	return Single{ID: id, State: Revoked, Reason: 6, RevokedAt: time.Unix(0, 0)}
 }
 
 // CertID names a certificate by its issuer and serial.

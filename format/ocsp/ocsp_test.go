@@ -157,7 +157,9 @@ func TestOpenSSLReadsOurAnswer(t *testing.T) {
 	}
 	nonce := []byte{4, 2, 7, 7}
 	d := ocsp.Draft{Responder: responder.Subject, ProducedAt: now, Nonce: nonce, Singles: []ocsp.Single{
-		single(0x81, ocsp.Good, 0), single(2, ocsp.Revoked, 6), single(3, ocsp.Revoked, 0), single(4, ocsp.Unknown, 0)}}
+		single(0x81, ocsp.Good, 0), single(2, ocsp.Revoked, 6), single(3, ocsp.Revoked, 0), single(4, ocsp.Unknown, 0), ocsp.NeverIssued(ocsp.Ask(alg.SHA1, true, ca, []byte{5}).Raw)}, Extended: true}
+	d.Singles[0].Cutoff = now.AddDate(-3, 0, 0)
+	d.Singles[4].ThisUpdate = now
 	der, err := ocsp.Seal(d.TBS(), responder.Raw, key)
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +171,7 @@ func TestOpenSSLReadsOurAnswer(t *testing.T) {
 	if err := r.Verify(ca, time.Now()); err != nil {
 		t.Error(err)
 	}
-	if !bytes.Equal(r.Nonce, nonce) || len(r.Singles) != 4 || r.Singles[1].Reason != 6 {
+	if !bytes.Equal(r.Nonce, nonce) || len(r.Singles) != 5 || r.Singles[1].Reason != 6 || !r.Extended || !r.Singles[0].Cutoff.Equal(now.Truncate(time.Second).AddDate(-3, 0, 0)) || !r.Singles[1].Cutoff.IsZero() {
 		t.Errorf("read back %+v", r)
 	}
 
@@ -184,7 +186,7 @@ func TestOpenSSLReadsOurAnswer(t *testing.T) {
 	for _, want := range []string{"Responder Id: C = CN, O = ", "Produced At: Nov 24 08:00:00 2026 GMT", "Serial Number: 81\n    Cert Status: good",
 		"Serial Number: 02\n    Cert Status: revoked", "Revocation Time: Nov 24 07:00:00 2026 GMT\n    Revocation Reason: certificateHold (0x6)",
 		"Revocation Time: Nov 24 07:00:00 2026 GMT\n    This Update", "Cert Status: unknown", "Next Update: Nov 24 09:00:00 2026 GMT",
-		"OCSP Nonce", "Signature Algorithm: SM2-with-SM3", "OCSP No Check"} {
+		"OCSP Nonce", "OCSP Archive Cutoff", "Nov 24 08:00:00 2023 GMT", "Serial Number: 05\n    Cert Status: revoked", "Jan  1 00:00:00 1970 GMT", "valid: ", "Signature Algorithm: SM2-with-SM3", "OCSP No Check"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("openssl does not show %q:\n%s", want, out)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -224,17 +225,24 @@ func NewRequest(nonce []byte, ids ...CertID) []byte {
 			}
 			var value cryptobyte.Builder
 			value.AddASN1OctetString(nonce)
-			addNonce(b, 2, value.BytesOrPanic())
+			addExtensions(b, 2, cert.Extension{ID: oidNonce, Value: value.BytesOrPanic()})
 		})
 	})
 	return b.BytesOrPanic()
 }
 
-// addNonce appends Extensions with a nonce, under an explicit tag.
-func addNonce(b *cryptobyte.Builder, tag uint8, value []byte) {
+// addExtensions appends Extensions under an explicit tag; those without a value
+// are left out, and so is all of it when none has one.
+func addExtensions(b *cryptobyte.Builder, tag uint8, list ...cert.Extension) {
+	list = slices.DeleteFunc(list, func(e cert.Extension) bool { return e.Value == nil })
+	if len(list) == 0 {
+		return
+	}
 	b.AddASN1(explicit(tag), func(b *cryptobyte.Builder) {
 		b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			cert.AddExtension(b, cert.Extension{ID: oidNonce, Value: value})
+			for _, e := range list {
+				cert.AddExtension(b, e)
+			}
 		})
 	})
 }

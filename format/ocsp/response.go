@@ -21,6 +21,7 @@ type Draft struct {
 	ProducedAt time.Time
 	Singles    []Single
 	Nonce      []byte // value of the request's extension; nil leaves it out
+	Extended   bool   // never-issued certificates are said to be revoked (RFC 6960 §4.4.8)
 }
 
 // TBS encodes the ResponseData. The responder is named byName: GmSSL reads
@@ -35,9 +36,11 @@ func (d Draft) TBS() []byte {
 				d.Singles[i].add(b)
 			}
 		})
-		if d.Nonce != nil {
-			addNonce(b, 1, d.Nonce)
+		extended := cert.Extension{ID: oidExtended}
+		if d.Extended {
+			extended.Value = []byte{5, 0} // NULL
 		}
+		addExtensions(b, 1, cert.Extension{ID: oidNonce, Value: d.Nonce}, extended)
 	})
 	return b.BytesOrPanic()
 }
@@ -61,6 +64,11 @@ func (s *Single) add(b *cryptobyte.Builder) {
 		b.AddASN1GeneralizedTime(s.ThisUpdate.UTC())
 		if !s.NextUpdate.IsZero() {
 			b.AddASN1(explicit(0), func(b *cryptobyte.Builder) { b.AddASN1GeneralizedTime(s.NextUpdate.UTC()) })
+		}
+		if !s.Cutoff.IsZero() {
+			var v cryptobyte.Builder
+			v.AddASN1GeneralizedTime(s.Cutoff.UTC())
+			addExtensions(b, 1, cert.Extension{ID: oidCutoff, Value: v.BytesOrPanic()})
 		}
 	})
 }
@@ -107,6 +115,7 @@ type Response struct {
 	ProducedAt time.Time
 	Singles    []Single
 	Nonce      []byte // value of the extension
+	Extended   bool   // never-issued certificates are said to be revoked
 	Signature  []byte
 	Certs      [][]byte
 }
@@ -202,6 +211,12 @@ func (r *Response) readTBS(element cryptobyte.String) (what string) {
 			r.Nonce = value
 			return checkNonce(value)
 		}
+		if id.Equal(oidExtended) {
+			if r.Extended = bytes.Equal(value, []byte{5, 0}); !r.Extended {
+				return "extended revoked"
+			}
+			return ""
+		}
 		return refuseCritical(id, critical, value)
 	})
 }
@@ -259,7 +274,15 @@ func readSingle(list *cryptobyte.String) (a Single, ok bool) {
 	if !one.ReadOptionalASN1(&part, &present, explicit(1)) || !one.Empty() {
 		return a, false
 	}
-	return a, !present || readExtensions(part, refuseCritical) == ""
+	return a, !present || readExtensions(part, func(id asn1.ObjectIdentifier, critical bool, value []byte) string {
+		if v := cryptobyte.String(value); id.Equal(oidCutoff) {
+			if !v.ReadASN1GeneralizedTime(&a.Cutoff) || !v.Empty() {
+				return "archive cutoff"
+			}
+			return ""
+		}
+		return refuseCritical(id, critical, value)
+	}) == ""
 }
 
 func readRevoked(info cryptobyte.String, a *Single) bool {

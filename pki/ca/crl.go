@@ -6,25 +6,33 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/crl"
 	"github.com/hufu-pki/hufu/format/record"
 )
 
-// List is one revocation list on record. DER is nil while it is only intended.
+// List is one revocation list on record.
 type List struct {
 	Scope      string // "full", "delta" or "shard-3"
 	Number     int64
-	Base       int64     // number of the full list a delta goes on from
-	Since      time.Time // of the changes a delta has
+	Base       int64 // number of the full list a delta goes on from
+	Since      int64 // of a delta list: the change its base goes up to
+	Upto       int64 // the last change of status it shows; -1 if that is not known
 	ThisUpdate time.Time
 	NextUpdate time.Time
+	Size       int // octets of TBS
+	Signed     bool
 	TBS        []byte
-	DER        []byte
+	Signature  []byte // of a signed list; Lists leaves it and a signed list's TBS out
 }
+
+// DER is the whole list.
+func (l List) DER() []byte { return cert.Assemble(l.TBS, l.Signature) }
 
 // Lists that are no shard's, by the number that stands for them.
 const (
@@ -48,7 +56,8 @@ func scopeOf(shard int) string {
 type Publisher struct {
 	Issuer *Issuer
 
-	wake chan struct{}
+	wake    chan struct{}
+	signing sync.Mutex // lists are signed by one at a time
 }
 
 // settle is how long changes are gathered before lists are signed: short
@@ -99,44 +108,80 @@ func (p *Publisher) Run(ctx context.Context) {
 
 // Publish finishes lists that were only intended and signs those that are due.
 func (p *Publisher) Publish(ctx context.Context) error {
+	_, err := p.publish(ctx, time.Time{})
+	return err
+}
+
+// PublishAll signs every list that is older than a time, due or not, and
+// returns the number of the newest of each scope. Asked again with the same
+// time it signs none twice. (按需签发)
+func (p *Publisher) PublishAll(ctx context.Context, asked time.Time) (map[string]int64, error) {
+	return p.publish(ctx, asked.UTC().Truncate(time.Second))
+}
+
+func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]int64, error) {
+	p.signing.Lock()
+	defer p.signing.Unlock()
 	is := p.Issuer
 	have, err := is.Store.Lists(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for scope, l := range have {
-		if l.DER == nil && scope != arl { // that one is the root's to sign
+		if !l.Signed && scope != arl { // that one is the root's to sign
 			if have[scope], err = is.signList(ctx, l); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
 	dirty, err := is.Store.Dirty(ctx)
 	if err != nil {
+		return nil, err
+	}
+	numbers := map[string]int64{}
+	sign := func(shard int, l List) error {
+		l, err := is.list(ctx, shard, l)
+		have[l.Scope] = l
 		return err
 	}
-	full, now := have["full"], is.Now()
 	for n := range Shards {
-		if l, ok := have[scopeOf(n)]; !ok || slices.Contains(dirty, n) || now.Sub(l.ThisUpdate) >= crlFresh {
-			if _, err := is.list(ctx, n, List{}); err != nil {
-				return err
+		if l, ok := have[scopeOf(n)]; !ok || slices.Contains(dirty, n) || is.stale(l, asked) {
+			if err := sign(n, List{}); err != nil {
+				return nil, err
 			}
 		}
 	}
-	if full.Number == 0 || now.Sub(full.ThisUpdate) >= crlFresh || slices.Contains(dirty, Full) && (len(full.TBS) < fullPatient || now.Sub(full.ThisUpdate) >= fullFresh) {
-		if full, err = is.list(ctx, Full, List{}); err != nil {
-			return err
+	full := have["full"]
+	// A delta list beside a new full list tells what is new in it too: a reader
+	// that looks at changes alone misses none, and one that has the full list
+	// hears nothing false.
+	since, first := full.Upto, full.Number == 0
+	if first || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, Full) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh) {
+		if err := sign(Full, List{}); err != nil {
+			return nil, err
 		}
 	}
-	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) {
-		if _, err := is.list(ctx, Delta, List{Base: full.Number, Since: full.ThisUpdate}); err != nil {
-			return err
+	if full = have["full"]; first || since < 0 {
+		since = full.Upto
+	}
+	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) || l.ThisUpdate.Before(asked) {
+		if err := sign(Delta, List{Base: full.Number, Since: since}); err != nil {
+			return nil, err
 		}
 	}
 	if is.Wake != nil {
 		is.Wake()
 	}
-	return nil
+	for scope, l := range have {
+		numbers[scope] = l.Number
+	}
+	return numbers, nil
+}
+
+// stale reports whether a list is older than its schedule allows, or than a
+// time it was asked for at.
+func (is *Issuer) stale(l List, asked time.Time) bool {
+	return l.ThisUpdate.Before(asked) || is.Now().Sub(l.ThisUpdate) >= crlFresh
 }
 
 // list drafts, records and signs one list.
@@ -165,17 +210,18 @@ func (is *Issuer) list(ctx context.Context, shard int, l List) (List, error) {
 }
 
 func (is *Issuer) signList(ctx context.Context, l List) (List, error) {
-	der, err := crl.Seal(l.TBS, is.Key)
-	if err != nil {
+	var err error
+	if l.Signature, err = alg.Sign(is.Key, l.TBS); err != nil {
 		return l, err
 	}
-	l.DER = der
+	l.Signed = true
+	head, tail := cert.Ends(len(l.TBS), l.Signature)
 	body := record.CRL{
 		Issuer: alg.Digest(is.Cert.Raw), Scope: l.Scope, Number: l.Number,
-		ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Digest: alg.Digest(der),
+		ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Digest: alg.Digest(head, l.TBS, tail),
 	}.Bytes()
 	now := is.Now()
-	entry := Publication{record.Entry{Kind: record.KindCRL, At: now, Body: body}.Bytes(), der}
+	entry := Publication{Leaf: record.Entry{Kind: record.KindCRL, At: now, Body: body}.Bytes()}
 	line := audit.Entry{Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.crl", Object: fmt.Sprintf("%s #%d", l.Scope, l.Number), Result: audit.Done}
 	return l, is.Store.RecordList(ctx, l, entry, line)
 }

@@ -77,7 +77,7 @@ func (is *Issuer) SignARL(ctx context.Context, root *Issuer, url string) error {
 	if err != nil {
 		return err
 	}
-	if l, ok := have[arl]; ok && l.DER == nil {
+	if l, ok := have[arl]; ok && !l.Signed {
 		_, err = root.signList(ctx, l)
 		return err
 	}

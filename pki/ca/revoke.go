@@ -30,6 +30,7 @@ type Issued struct {
 	Reason    int
 	RevokedAt time.Time
 	Invalid   time.Time
+	NotBefore time.Time
 	NotAfter  time.Time
 }
 
@@ -49,13 +50,14 @@ type StatusStore interface {
 	// Answered marks a message as answered.
 	Answered(ctx context.Context, task int64) error
 
-	// Lists returns the newest list of every scope, signed or only intended.
+	// Lists returns the newest list of every scope, with TBS if it is only intended.
 	Lists(ctx context.Context) (map[string]List, error)
-	// IntendList puts a list's draft on record under the next number and clears
-	// the mark of its shard. draft gets the number and the joined entries: of the
-	// shard, of all shards for Full, of what changed since the list's Since for
-	// Delta, with a removal for what is no longer revoked. Entries of certificates
-	// that had expired before the list before are left out.
+	// IntendList puts a list's draft on record under the next number, with the
+	// last change of status it goes up to, and clears the mark of its shard. draft
+	// gets the number and the joined entries: of the shard, of all shards for Full,
+	// of what changed after the list's Since for Delta, with a removal for what is
+	// no longer revoked. Entries of certificates that had expired before the list
+	// before are left out.
 	IntendList(ctx context.Context, l List, shard int, draft func(number int64, entries []byte) []byte) (List, error)
 	// RecordList stores a signed list, its ledger entry and audit line.
 	RecordList(ctx context.Context, l List, entry Publication, line audit.Entry) error

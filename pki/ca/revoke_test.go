@@ -159,7 +159,7 @@ func (p *place) published(t *testing.T, revoked []string) {
 	history := p.memory.History()
 	shards := map[string][]string{}
 	for i, l := range history {
-		got, err := crl.Parse(l.DER)
+		got, err := crl.Parse(l.DER())
 		if err != nil {
 			t.Fatalf("list %d of %s: %v", l.Number, l.Scope, err)
 		}
@@ -278,7 +278,7 @@ func TestAnInterruptedARLWaitsForTheRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := p.memory.History()[0]
-	got, err := crl.Parse(l.DER)
+	got, err := crl.Parse(l.DER())
 	if err != nil || len(intended) != 1 || !bytes.Equal(got.RawTBS, intended[0].TBS) || alg.Verify(root.Cert.PublicKey(), got.RawTBS, got.Signature) != nil {
 		t.Errorf("%+v %v", l, err)
 	}
@@ -313,4 +313,91 @@ func TestThePublisherTriesUntilItSucceeds(t *testing.T) {
 			t.Errorf("retired %x", p.keys.retired)
 		}
 	})
+}
+
+// On demand every list is signed, once however often the order is carried out.
+func TestEveryListIsSignedOnDemandOnce(t *testing.T) {
+	p := newPlace(t)
+	pub := (&ca.Publisher{Issuer: p.Issuer}).Start()
+	if err := pub.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.now = p.now.Add(time.Minute)
+	asked := p.now
+	for range 2 {
+		numbers, err := pub.PublishAll(t.Context(), asked)
+		if err != nil || len(numbers) != ca.Shards+2 || numbers["delta"] != 2*(ca.Shards+2) {
+			t.Errorf("%v %v", numbers, err)
+		}
+		if n := len(p.memory.History()); n != 2*(ca.Shards+2) {
+			t.Errorf("%d lists", n)
+		}
+		p.now = p.now.Add(time.Minute)
+	}
+	p.published(t, nil)
+}
+
+// Wherever the store fails, asking again finishes a freezing and a release,
+// each once, and what was ordered on demand is signed.
+func TestFreezeReleaseAndPublishAfterCrash(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		for at, more := 1, true; more && at < 200; at++ {
+			t.Run(fmt.Sprintf("call %d, after %v", at, after), func(t *testing.T) {
+				p := newPlace(t)
+				reply := p.issue(t, "A1")
+				serial, _ := reply.Serials()
+				pub := (&ca.Publisher{Issuer: p.Issuer}).Start()
+				if err := pub.Publish(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				f := &catest.Failing{Store: p.memory, At: at, After: after}
+				p.Store = f
+				until := func(do func() error) {
+					t.Helper()
+					err := do()
+					for range 3 {
+						if err != nil && !errors.Is(err, catest.ErrCrash) {
+							t.Fatal(err)
+						}
+						if err != nil {
+							err = do()
+						}
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				move := func(id, do, act, kind string) {
+					t.Helper()
+					content := enroll.Revocation{ID: id, Do: do, Serial: serial, Reason: "certificateHold"}.Bytes()
+					r := enroll.Request{ID: id, Content: content, Evidence: []enroll.Evidence{
+						p.sign(t, "clerk", act, kind, id, 0, content), p.sign(t, "reviewer", "ra.approve", kind, id, 1, content),
+					}}
+					until(func() error { _, err := p.Revoke(t.Context(), r); return err })
+				}
+				publish := func(want []string) {
+					t.Helper()
+					p.now = p.now.Add(time.Minute)
+					asked := p.now
+					until(func() error { _, err := pub.PublishAll(t.Context(), asked); return err })
+					p.published(t, want)
+				}
+				move("F1", enroll.Freeze, "ra.freeze", ca.FreezeKind)
+				if p.revokedFor(t, reply.Sign) != 6 || p.revokedFor(t, reply.Enc) != 6 {
+					t.Error("not frozen")
+				}
+				publish(serials(reply))
+				move("U1", enroll.Unfreeze, "ra.unfreeze", ca.UnfreezeKind)
+				if p.revokedFor(t, reply.Sign) != -1 || p.revokedFor(t, reply.Enc) != -1 {
+					t.Error("not released")
+				}
+				publish(nil)
+				more = f.Failed()
+				p.key.check(t)
+				if n := len(p.memory.Leaves()) - len(p.memory.History()); n != 3+2+2 {
+					t.Errorf("%d entries about the pair", n)
+				}
+			})
+		}
+	}
 }

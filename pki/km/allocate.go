@@ -35,7 +35,7 @@ func (v *Vault) begin(ctx context.Context, c *call) (Task, map[string]Record, er
 	var fresh []hsm.Pair
 	for range beginTries {
 		t, held, err := v.Store.Begin(ctx, task, serials, fresh, decide)
-		if !errors.Is(err, ErrShort) {
+		if !errors.Is(err, ErrShort) && !errors.Is(err, ErrRetiredMaster) {
 			return t, held, err
 		}
 		if fresh, err = v.generate(ctx, applies); err != nil {

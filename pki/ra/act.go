@@ -72,7 +72,10 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 	if do == Cancel || do == Pause || do == Resume {
 		return Plan{}, NoAct.At("act", NoAct.Clause).Because("%s 只对整批办理", o.Act)
 	}
-	if _, ok := statusOf[do]; ok {
+	if _, ok := statusOf[do]; ok && len(o.IDs) == 0 {
+		if !who.Holds(access.RAClerk) {
+			return Plan{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由录入员办理", acts[do])
+		}
 		return r.planStatus(ctx, p, who)
 	}
 	if len(o.IDs) == 0 || len(o.IDs) > ActMax {
@@ -109,7 +112,7 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		}
 		return NotIssued.At("id", NotIssued.Clause).Because("%s当前为“%s”", rec.ID, kind.StateTitle(rec.State))
 	}
-	if Own(do) && who.Holds(access.RAClerk) && rec.CreatedBy != who.ID {
+	if Own(do) && rec.State != Asked && who.Holds(access.RAClerk) && rec.CreatedBy != who.ID {
 		return NotYours.At("id", NotYours.Clause).Because("%s 由 %s 起草", rec.ID, rec.CreatedBy)
 	}
 	_, err := kind.Next(rec.Case, access.Preview(who), do, itemOf(rec), access.Proof{}, r.Now())
@@ -154,8 +157,12 @@ func (r *Registrar) Statement(p Plan, who access.Person) access.Statement {
 // Do verifies the signature over the plan and carries it out, wholly or not at
 // all. A refusal of authority is written to the trail.
 func (r *Registrar) Do(ctx context.Context, p Plan, claim access.Claim, source string) ([]Record, error) {
+	return r.do(ctx, r.Desk, p, claim, source)
+}
+
+func (r *Registrar) do(ctx context.Context, desk access.Desk, p Plan, claim access.Claim, source string) ([]Record, error) {
 	start := r.Now()
-	by, err := r.Desk.Verify(ctx, claim, p.Order.Act, p.Title, p.Object, p.Order.Note, p.Items)
+	by, err := desk.Verify(ctx, claim, p.Order.Act, p.Title, p.Object, p.Order.Note, p.Items)
 	if err != nil {
 		return nil, err
 	}

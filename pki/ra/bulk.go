@@ -230,7 +230,7 @@ func (q BulkQuery) matches(rec Record, now time.Time) (bool, error) {
 // cases under way: it is asked about thousands.
 func (r *Registrar) judge(ctx context.Context, do casework.Action, asker string) (func(Record) *refusal.Refusal, error) {
 	open, askers := map[string]Record{}, map[string]string{}
-	err := r.each(ctx, Query{States: []casework.State{Submitted, Approved}}, func(rec Record) error {
+	err := r.each(ctx, Query{States: []casework.State{Asked, Submitted, Approved}}, func(rec Record) error {
 		if AboutStatus(rec.Kind) {
 			open[rec.SignSerial] = rec
 		}

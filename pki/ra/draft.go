@@ -40,6 +40,7 @@ type Form struct {
 	Notices  []string       `json:"notices,omitempty"`   // codes of Notices; all four when absent
 	For      string         `json:"for,omitempty"`       // a code of Purposes; a first certificate when absent
 	Replaces string         `json:"replaces,omitempty"`  // serial of a certificate it follows
+	Cause    string         `json:"cause,omitempty"`     // of an amendment, a key of Causes
 	Accord   string         `json:"agreement,omitempty"` // version agreed to; that in force when absent, "none" when not agreed
 }
 
@@ -98,7 +99,7 @@ func roles(p access.Person) string {
 
 // compose checks every field and puts the record together.
 func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Record, error) {
-	if !by.Holds(access.RAClerk) {
+	if !by.Holds(access.RAClerk) && !by.Holds(access.Holder) {
 		return Record{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("起草须由录入员办理")
 	}
 	if err := r.correctable(ctx, f.ID, by); err != nil {
@@ -117,8 +118,14 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 			return Record{}, BadField.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
 		}
 	}
+	if f.Identity.Method == HolderKey && !by.Holds(access.Holder) {
+		return Record{}, BadIdentity.At("identity.method", BadIdentity.Clause).Because("%s只由自助服务记录", CheckMethods[HolderKey])
+	}
 	if err := r.checkIdentity(p, f.Identity); err != nil {
 		return Record{}, err
+	}
+	if f.Cause != "" && (f.For != enroll.Amend || Causes[f.Cause] == "") {
+		return Record{}, BadField.At("cause", "电子政务电子认证服务管理办法 第二十条").Because("%.40q 不是更正原因，或不是更正申请", f.Cause).ToFix("更正申请可用：fault（本机构有误）、change（持有人信息变化）")
 	}
 	if err := checkTold(f); err != nil {
 		return Record{}, err
@@ -271,7 +278,7 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	app := enroll.Application{
 		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
 		Identity: enroll.Identity{Kind: f.Identity.Kind, Masked: identity.Mask(f.Identity.Number), Commitment: alg.Digest(salt, []byte(f.Identity.Number))},
-		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Accord: f.Accord, CPS: r.CPS,
+		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Cause: f.Cause, Accord: f.Accord, CPS: r.CPS,
 	}
 	if app.Days == 0 {
 		app.Days = p.Days.Default

@@ -22,6 +22,8 @@ const (
 	IssuedHeld    casework.State = "issued-held"    // frozen before it was handed out
 	DeliveredHeld casework.State = "delivered-held" // frozen
 	Superseded    casework.State = "superseded"     // another certificate has taken its place
+
+	Asked casework.State = "asked" // the subscriber has signed; nobody of the desk has taken it up
 )
 
 // Actions on cases.
@@ -52,23 +54,28 @@ const (
 	// Pause holds the approved cases of a batch back, Resume lets them go on.
 	Pause  casework.Action = "pause"
 	Resume casework.Action = "resume"
+	// Ask is the subscriber's own signature under what they want.
+	Ask casework.Action = "ask"
 )
 
 var states = map[casework.State]string{
 	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
-	IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
+	Asked: "持有人申请，待受理", IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
 }
 
 var acts = map[casework.Action]string{
 	Submit: "提交审核", Approve: "审核通过", Authorise: "批准恢复", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "CA 未予办理",
 	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
-	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代", Cancel: "取消未办部分", Pause: "暂停批次", Resume: "恢复批次",
+	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代", Ask: "持有人申请", Cancel: "取消未办部分", Pause: "暂停批次", Resume: "恢复批次",
 }
 
 // IssueKind takes an application from the counter to the subscriber's hand.
 // (证书申请, GM/T 0034 §12.1)
 var IssueKind = issueKind("ra.issue", "证书申请", []casework.Step{
 	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
+	{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
+	{From: Asked, Do: Submit, By: access.RAClerk, To: Submitted, NotBy: Ask},
+	{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
 })
 
 // RecoverKind takes a recovery of an encryption key from the counter to the
@@ -116,18 +123,23 @@ var FreezeKind = statusKind("ra.freeze", "证书冻结", Freeze)
 var UnfreezeKind = statusKind("ra.unfreeze", "证书解冻", Unfreeze)
 
 func statusKind(name, title string, do casework.Action) casework.Kind {
-	return casework.Kind{
-		Name: name, Title: title, Start: Drafted, States: states, Acts: acts,
-		Steps: []casework.Step{
-			{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
-			{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
-			{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
-			{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
-			{From: Approved, Do: Carry, By: access.Machine, To: Done},
-			{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
-			{From: Approved, Do: Cancel, By: access.RAReviewer, To: Rejected},
-		},
+	steps := []casework.Step{
+		{From: Drafted, Do: do, By: access.RAClerk, To: Submitted},
+		{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: do},
+		{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: do},
+		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
+		{From: Approved, Do: Carry, By: access.Machine, To: Done},
+		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
+		{From: Approved, Do: Cancel, By: access.RAReviewer, To: Rejected},
 	}
+	if do != Unfreeze { // a key on hold may be in other hands: its release is asked for at the counter
+		steps = append(steps, []casework.Step{
+			{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
+			{From: Asked, Do: do, By: access.RAClerk, To: Submitted, NotBy: Ask},
+			{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
+		}...)
+	}
+	return casework.Kind{Name: name, Title: title, Start: Drafted, States: states, Acts: acts, Steps: steps}
 }
 
 // Kinds are the kinds of cases by name.
@@ -150,15 +162,20 @@ var Notices = []Notice{
 // Avers is what the law asks a person to have done before the act, as they
 // declare it by signing (Order No. 4 art. 21).
 var Avers = map[string]string{
+	"ra.ask":       "本人持有所示证书的私钥，申请事项属实；办理更新的，已阅知电子政务电子认证服务管理办法第二十一条所列事项并接受服务协议",
 	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
 	"ra.approve":   "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
 	"ra.authorise": "本人已核对恢复理由和申请人身份，同意恢复所列加密密钥（GM/T 0034 §12.4）",
 	"ra.produce":   "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",
 }
 
+// HolderKey is the check of an identity by a signature of the certificate that
+// was issued to it; only self-service records it.
+const HolderKey = "holder-key"
+
 // CheckMethods are the ways an identity may be checked. (身份查验方式)
 var CheckMethods = map[string]string{
-	"in-person": "当面核验原件", "entrusted": "核验委托书与经办人原件", "remote-video": "远程视频核验", "official-data": "权威数据源比对", "none": "未查验",
+	"in-person": "当面核验原件", "entrusted": "核验委托书与经办人原件", "remote-video": "远程视频核验", "official-data": "权威数据源比对", HolderKey: "持有人用有效证书的私钥签名", "none": "未查验",
 }
 
 func applicationOf(content []byte) (a enroll.Application, err error) {

@@ -99,12 +99,12 @@ func (r *Registrar) complete(f Form, p Purpose, old Record, was enroll.Applicati
 
 // noOther refuses a second case that follows the same certificate.
 func (r *Registrar) noOther(ctx context.Context, old, id string) error {
-	list, err := r.Store.Find(ctx, Query{Follows: old, States: []casework.State{Drafted, Submitted, Reviewed, Approved}, Limit: 2})
+	list, err := r.Store.Find(ctx, Query{Follows: old, States: []casework.State{Drafted, Asked, Submitted, Reviewed, Approved}, Limit: 4})
 	if err != nil {
 		return err
 	}
 	for _, rec := range list {
-		if rec.ID != id {
+		if rec.ID != id && !(rec.State == Drafted && OfHolder(rec.CreatedBy)) { // what nobody has signed stands in nobody's way
 			return Pending.At("replaces", Pending.Clause).Because("%s %s 当前为“%s”", Kinds[rec.Kind].Title, rec.ID, states[rec.State])
 		}
 	}

@@ -125,6 +125,7 @@ type Store interface {
 	EvidenceStore
 	ReadingStore
 	BulkStore
+	ReminderStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
 }
@@ -147,6 +148,7 @@ type Registrar struct {
 	CA       CA
 	Profiles profile.Set
 	Desk     access.Desk
+	Self     access.Desk // of subscribers, for self-service
 	Device   hsm.Device
 	Master   string // wraps identity numbers
 	BlindKey []byte // HMAC key of the blind index

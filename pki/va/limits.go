@@ -7,6 +7,10 @@ const (
 	// keep it so long, and a key in a device signs each live certificate at most
 	// twice in that time.
 	ttl = time.Hour
+	// extendedWithin is how lately the ledger must have been read for a serial it
+	// does not name to count as never issued: longer than an issued certificate
+	// is on its way, and short enough that a stopped reader says unknown instead.
+	extendedWithin = 10 * time.Second
 	// cacheMax bounds the presigned answers kept: about 1.2 KB each, 40 MB in all.
 	cacheMax = 32 << 10
 	// cacheShards keep readers on several cores from one lock.

@@ -36,6 +36,9 @@ type Responder struct {
 	TTL        time.Duration // how long an answer holds; an hour when 0
 	CacheMax   int           // presigned answers kept; 32 Ki when 0
 	SignedOnly bool          // refuse questions that no certificate holder of the institution signed
+	// Extended says revoked, not unknown, of serials that were never issued (RFC
+	// 6960 §2.2), as long as the ledger was read just now.
+	Extended bool
 
 	delegate atomic.Pointer[delegate]
 	book     atomic.Pointer[book]
@@ -235,7 +238,10 @@ func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time
 		var ours bool
 		of, s, ours = r.find(id)
 		served = served || ours
-		draft.Singles[i] = s.single(id.Raw)
+		draft.Singles[i] = r.single(id.Raw, of, s)
+		if s == 0 && ours && r.Extended && now.Sub(time.Unix(0, asOf)) < extendedWithin {
+			draft.Singles[i], draft.Extended = ocsp.NeverIssued(id.Raw), true
+		}
 		draft.Singles[i].ThisUpdate, draft.Singles[i].NextUpdate = this, next
 	}
 	if !served {
@@ -257,6 +263,16 @@ func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time
 	}
 	a.ETag = `"` + hex.EncodeToString(alg.Digest(a.DER)) + `"`
 	r.cache.put(req.IDs[0].Raw, &presigned{a, of, s, d, now.Add(next.Sub(now) / 2)})
+	return a
+}
+
+// single is the answer about one certificate. Whatever was ever issued is
+// answered for without end, so the archive goes back to the CA's beginning.
+func (r *Responder) single(id []byte, of name, s status) ocsp.Single {
+	a := s.single(id)
+	if list := r.book.Load().list; s != 0 && int(of.issuer) < len(list) && list[of.issuer].cert != nil {
+		a.Cutoff = list[of.issuer].cert.NotBefore
+	}
 	return a
 }
 

@@ -236,6 +236,67 @@ func TestAPresignedAnswerIsRenewedAtHalfItsTime(t *testing.T) {
 	}
 }
 
+// Whatever the institution ever issued is answered for; a serial it never
+// issued is unknown, or revoked where that is configured and the ledger was
+// read just now (RFC 6960 §2.2, §4.4.4, §4.4.8).
+func TestWhatWasNeverIssuedIsRevokedWhereConfigured(t *testing.T) {
+	k := newClock()
+	w := vatest.New(t, k.Now)
+	r := w.Responder()
+	c := w.Issue("a", true)
+	stranger, _ := w.Certify("never issued")
+	apply(t, w, r)
+	q := question(w, alg.SM3, false, []byte{4, 2, 1, 1}, c, stranger)
+	got, _ := ask(t, w, r, q)
+	if got.Singles[1].State != ocsp.Unknown || got.Extended || !got.Singles[1].Cutoff.IsZero() {
+		t.Errorf("by default %+v", got.Singles[1])
+	}
+	if !got.Singles[0].Cutoff.Equal(w.CA.NotBefore) {
+		t.Errorf("the archive goes back to %v", got.Singles[0].Cutoff)
+	}
+	r.Extended = true
+	got, _ = ask(t, w, r, q)
+	if s := got.Singles[1]; s.State != ocsp.Revoked || s.Reason != 6 || !s.RevokedAt.Equal(time.Unix(0, 0)) || !got.Extended || got.Singles[0].State != ocsp.Good {
+		t.Errorf("configured so %+v, extended %v", s, got.Extended)
+	}
+	if _, a := ask(t, w, r, question(w, alg.SM3, false, nil, stranger)); !a.Live {
+		t.Error("kept, although it may be issued the next moment")
+	}
+	if got, _ = ask(t, w, r, question(w, alg.SM3, false, nil, c)); got.Extended {
+		t.Error("extended, and nothing never issued in it")
+	}
+	k.add(time.Minute) // the ledger was not read since
+	if got, _ = ask(t, w, r, q); got.Singles[1].State != ocsp.Unknown || got.Extended {
+		t.Errorf("without the ledger %+v", got.Singles[1])
+	}
+}
+
+// A new key signs from the next question on; what the old one signed verifies
+// until it ends, for its certificate is in it.
+func TestAnswersOfTheOldKeyHoldUntilTheyEnd(t *testing.T) {
+	k := newClock()
+	w := vatest.New(t, k.Now)
+	r := w.Responder()
+	c := w.Issue("a", true)
+	apply(t, w, r)
+	q := question(w, alg.SM3, false, nil, c)
+	_, old := ask(t, w, r, q)
+	next, key := w.Certify("ocsp", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck())
+	if err := r.Renew(key, next.Raw); err != nil {
+		t.Fatal(err)
+	}
+	k.add(time.Minute)
+	a := r.Respond(t.Context(), q)
+	got, err := ocsp.Parse(a.DER)
+	if err != nil || !bytes.Equal(got.Certs[0], next.Raw) || got.Verify(w.CA, k.Now()) != nil {
+		t.Errorf("not signed by the new key: %v", err)
+	}
+	before, err := ocsp.Parse(old.DER)
+	if err != nil || before.Verify(w.CA, old.NextUpdate) != nil || !k.Now().Before(old.NextUpdate) {
+		t.Errorf("the old answer: %v", err)
+	}
+}
+
 // away is a device that has gone.
 type away struct{ crypto.Signer }
 

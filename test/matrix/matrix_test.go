@@ -26,6 +26,7 @@ import (
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/zone/desk"
@@ -39,6 +40,7 @@ var declared = map[string]map[string]string{
 	"ca": {
 		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
 		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
+		"crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor",
 		"gate.resume/propose": "ca.admin", "gate.resume/confirm": "ca.super", "gate.resume/reject": "ca.super", "gate.resume/withdraw": "ca.admin",
 	},
 	"ra": {
@@ -53,6 +55,7 @@ var declared = map[string]map[string]string{
 		"ra.evidence-file":   "ra.auditor ra.admin ra.reviewer",
 		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
 		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
+		"ra.issue/reject@asked": "ra.clerk", "ra.revoke/reject@asked": "ra.clerk", "ra.freeze/reject@asked": "ra.clerk",
 	},
 	"km": {
 		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
@@ -394,12 +397,12 @@ func (w *world) audited(s access.System) {
 // covered says under which acts of the table each operation of an interface is
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
-	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "evidence-file": "ra.evidence-file",
+	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "evidence-file": "ra.evidence-file",
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
-	"sheet-sample": "ra.read", "status": "ra.read",
+	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
 func (w *world) everyOperation() {
@@ -466,6 +469,10 @@ func (w *world) tries() map[string]try {
 	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
 	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
 	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
+	m["ca ca.statistics"] = gets("statistics", "statistics.csv")
+	m["ca crl.publish/propose"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", propose("crl.publish", map[string]string{"reason": "核对"}))
+	}
 	w.gates(m)
 	enc := w.cases(m, gets)
 	w.court(m, enc)
@@ -650,7 +657,7 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	act := func(who, act, id string) {
 		w.sign(who, "/api/v1/acts", map[string]any{"act": act, "ids": []string{id}})
 	}
-	type standing struct {
+	type standing = struct {
 		State string
 		Sign  string `json:"sign_serial"`
 		Enc   string `json:"enc_serial"`
@@ -723,7 +730,7 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	})
 	m["ra ra.evidence-file"] = gets("cases/" + delivered + "/evidence.zip")
 	m["ra ra.package"] = gets("cases/"+delivered+"/package", "cases/"+delivered+"/package.zip")
-	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "cases.json", "bulks", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status")
+	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "cases.json", "bulks", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status", "reminders", "reminders.csv", "guides/reissue?serial="+serial)
 	on := func(kind, do, id string) {
 		m["ra "+kind+"/"+do] = func(r access.Role) string {
 			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra." + do, "ids": []string{id}})
@@ -759,5 +766,53 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	m["ra ra.recover/reject@reviewed"] = func(r access.Role) string {
 		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{third}})
 	}
+	for do, kind := range map[string]string{"renew": "ra.issue", "revoke": "ra.revoke", "freeze": "ra.freeze"} {
+		id := w.asked(do, form(), issue)
+		m["ra "+kind+"/reject@asked"] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{id}})
+		}
+	}
 	return enc
+}
+
+// asked is a case that the holder of a new certificate asked for themselves.
+func (w *world) asked(do string, form map[string]any, issue func(id string) (v struct {
+	State string
+	Sign  string `json:"sign_serial"`
+	Enc   string `json:"enc_serial"`
+})) string {
+	w.t.Helper()
+	key, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	der, err := csr.New(dn.Name{C: "CN", CN: "张三"}.Bytes(), key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	form["csr"] = string(csr.PEM(der))
+	var c struct{ ID string }
+	w.must("ra-clerk", "POST", "/api/v1/drafts", form, &c)
+	v := issue(c.ID)
+	var pem []byte
+	w.must("ra-clerk", "GET", "/api/v1/certificates/"+v.Sign, nil, &pem)
+	p, err := desk.Subscriber(w.e.RA, pem, keyfile.Plain(key), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := p.SignIn(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	wish := ra.Wish{Do: do}
+	switch do {
+	case "renew":
+		wish.CSR = request(w.t, "张三")
+	case "revoke":
+		wish.Reason = "superseded"
+	}
+	done, err := p.Wish(w.t.Context(), wish)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return done.ID
 }

@@ -36,6 +36,8 @@ type Site struct {
 	Secure   bool          // cookies only over TLS
 	Behind   bool          // only the console reaches it and says for whom it asks
 	Staff    []access.Role // who has business here; nobody else on the register signs in
+	Cookie   string        // name of the session's; CookieName when empty
+	Under    string        // path below which the site is served; empty is the root
 	api      huma.API
 	sessions sessions
 }
@@ -51,11 +53,13 @@ func (s *Site) Start() *Site {
 	c.DocsPath, c.SchemasPath, c.OpenAPIPath = "", "", "/api/v1/openapi"
 	c.CreateHooks = nil // no $schema links in answers
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"session": {Type: "apiKey", In: "cookie", Name: CookieName}, "token": {Type: "http", Scheme: "bearer"},
+		"session": {Type: "apiKey", In: "cookie", Name: s.cookieName()}, "token": {Type: "http", Scheme: "bearer"},
 	}
 	s.api = humago.New(s.Mux, c)
 	s.session()
-	s.audit()
+	if s.Trail.Auditor != "" {
+		s.audit()
+	}
 	return s
 }
 
@@ -194,7 +198,7 @@ func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 		c = huma.WithValue(c, sourceKey, source)
 		token := strings.TrimPrefix(c.Header("Authorization"), "Bearer ")
 		if token == "" {
-			if cookie, err := huma.ReadCookie(c, CookieName); err == nil {
+			if cookie, err := huma.ReadCookie(c, s.cookieName()); err == nil {
 				token = cookie.Value
 			}
 		}
@@ -221,7 +225,7 @@ func Source(ctx context.Context) string {
 
 // SignedIn returns the person of a page request, by its cookie.
 func (s *Site) SignedIn(r *http.Request) (access.Person, bool) {
-	c, err := r.Cookie(CookieName)
+	c, err := r.Cookie(s.cookieName())
 	if err != nil {
 		return access.Person{}, false
 	}

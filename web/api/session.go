@@ -187,8 +187,15 @@ func whoever(p access.Person) string {
 }
 
 func (s *Site) cookie(token string, seconds int) string {
-	c := http.Cookie{Name: CookieName, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
+	c := http.Cookie{Name: s.cookieName(), Value: token, Path: s.Under + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.Secure, MaxAge: seconds}
 	return c.String()
+}
+
+func (s *Site) cookieName() string {
+	if s.Cookie != "" {
+		return s.Cookie
+	}
+	return CookieName
 }
 
 // admit uses up the signed statement and writes the sign-in down, together:

@@ -62,6 +62,7 @@ func (u User) holds(roles []string) bool {
 // Console is one system's set of pages.
 type Console struct {
 	Title string // 注册系统
+	Base  string // path below which the pages are served; empty is the root
 	Mark  string // a standing warning, such as that keys are soft; may be empty
 	Nav   []Link
 	// Who returns who is signed in. An error that Problem calls unauthorised shows
@@ -119,7 +120,7 @@ func (c *Console) Parse(files fs.FS, funcs template.FuncMap) error {
 	c.pages = map[string]*template.Template{}
 	for _, name := range append(names, "sign-in.html", "refused.html") {
 		t := template.Must(shared.Clone())
-		if _, inLayout := own[name]; !inLayout {
+		if _, inLayout := own[name]; !inLayout || slices.Contains(names, name) { // a console may have its own door
 			text, err := fs.ReadFile(files, name)
 			if err != nil {
 				return err
@@ -182,7 +183,7 @@ var own = map[string]string{
 func (c *Console) Handler(name string, f func(r *http.Request, u User) (title string, data any, err error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u, err := c.Who(r)
-		v := View{Console: c, User: u, Path: r.URL.Path, Query: Query{r.URL.Path, r.URL.Query()}}
+		v := View{Console: c, User: u, Path: r.URL.Path, Query: Query{c.Base + r.URL.Path, r.URL.Query()}}
 		if err != nil {
 			status, report := c.Problem(err)
 			name := "sign-in"

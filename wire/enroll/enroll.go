@@ -41,6 +41,7 @@ type Application struct {
 	Notices  []string       `json:"notices"`            // given at acceptance (Order No. 4 art. 21)
 	For      string         `json:"for,omitempty"`      // what a later certificate is for; empty for a first one
 	Replaces string         `json:"replaces,omitempty"` // serial of the signing certificate it follows
+	Cause    string         `json:"cause,omitempty"`    // why details are put right, as the desk's table has it
 	Accord   string         `json:"agreement"`          // version of the service agreement accepted
 	CPS      string         `json:"cps"`                // version of the practice statement in force
 }

@@ -52,6 +52,7 @@ var All = []struct{ Name, What string }{
 	{"ldap-dn", "LDAP 按 DN 读取，对照 slapd 同样的 10 万条"},
 	{"ldap-serial", "LDAP 按序列号查询，对照 slapd 同样的 10 万条"},
 	{"km-pool", "密钥池生成、包裹、落盘，对照密钥生成加 SM4-GCM 加裸批量写入"},
+	{"crl-full", "一百万条的全量 CRL：增量生成、先落盘后签名、入账本，对照同样字节的 SM3 加一次签名"},
 	{"audit-cost", "有账本与审计的签发，对照没有的"},
 }
 
@@ -71,6 +72,8 @@ func Run(ctx context.Context, name string, o Options) (Result, error) {
 		r, err = b.issue("person-dual")
 	case "audit-cost":
 		r, err = b.auditCost()
+	case "crl-full":
+		r, err = b.crlFull()
 	case "km-pool":
 		r, err = b.pool()
 	case "ocsp-presigned":

@@ -142,7 +142,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	if err := manage(g, c, keeper, is, store, files); err != nil {
+	if err := manage(g, c, keeper, is, publisher, store, files); err != nil {
 		return err
 	}
 	if err := notBehind(g.Context(), db, target, c.Now); err != nil {

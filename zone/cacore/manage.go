@@ -3,6 +3,7 @@ package cacore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -32,22 +33,31 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return append((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters()...)
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), listMatters(nil))
 }
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.CA), doors.matters()...)}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), listMatters(publisher))}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
 		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CA.Auditor, Admin: access.CA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
-	site.Overview(func(ctx context.Context) ([]api.Check, error) { return c.checks(ctx, is, store, people) })
+	books := &ca.Reconciler{Store: store, Now: c.Now}
+	statistics(site, books)
+	site.Overview(func(ctx context.Context) ([]api.Check, error) {
+		list, err := c.checks(ctx, is, store, people)
+		if err != nil {
+			return nil, err
+		}
+		agree, err := reconciled(ctx, books)
+		return append(list, agree), err
+	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }
 
@@ -103,7 +113,7 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 	if err != nil {
 		return nil, err
 	}
-	if full, ok := lists["full"]; ok && full.DER != nil {
+	if full, ok := lists["full"]; ok && full.Signed {
 		list = append(list, api.Expiry(fmt.Sprintf("全量 CRL 第 %d 号", full.Number), full.NextUpdate, now, 24*time.Hour, "列表未按时签发：请检查核心区日志与密码设备"))
 	} else {
 		list = append(list, api.Check{Name: "全量 CRL", Value: "尚未签发", State: "bad", Advice: "请检查核心区日志与密码设备"})

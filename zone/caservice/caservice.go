@@ -6,6 +6,7 @@ package caservice
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,6 +30,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/pki/ra/raevidence"
+	"github.com/hufu-pki/hufu/pki/ra/raself"
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
 	"github.com/hufu-pki/hufu/pki/ra/raweb"
 	"github.com/hufu-pki/hufu/pki/va"
@@ -78,6 +80,9 @@ type Config struct {
 	PublicURL string                 // of the public's services, as certificates name it
 	Publish   *ldappush.Server       // an external directory to publish into; nil is none
 	Figures   []prometheus.Collector // further metrics
+	Remind    []int                  // days before the end on which holders are reminded, rising
+	SelfURL   string                 // of the subscribers' self-service, for reminders
+	Extended  bool                   // say revoked of serials never issued (RFC 6960 §2.2)
 	Mark      string                 // a standing warning on every page; may be empty
 	Now       func() time.Time
 	HTTP      *http.Client
@@ -148,7 +153,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 		return nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
-	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now}
+	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now, Extended: c.Extended}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}
@@ -288,6 +293,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	r := &ra.Registrar{
 		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
+	secret := make([]byte, 32) // statements to be signed do not outlive a restart
+	_, _ = rand.Read(secret)   // crypto/rand never fails
+	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
@@ -300,7 +308,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
 	}
 	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
+	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
 	changes, err := c.changes(g, db, people, register, ca)
 	if err != nil {
 		return err
@@ -309,5 +319,12 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	if err := (&raweb.Pages{API: ops, Site: site, Mark: c.Mark}).Mount(); err != nil {
 		return err
 	}
-	return g.Serve("注册系统", c.Console, page.Guarded(site.Mux))
+	self, err := (&raself.Service{Desk: r, Mark: c.Mark}).Handler(trail)
+	if err != nil {
+		return err
+	}
+	front := http.NewServeMux()
+	front.Handle(raself.Under+"/", self)
+	front.Handle("/", site.Mux)
+	return g.Serve("注册系统", c.Console, page.Guarded(front))
 }

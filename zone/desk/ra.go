@@ -57,6 +57,8 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.act(ctx, ra.Order{Act: "ra." + verb, Serial: serial, Reason: a.Reason, Ground: a.Ground, Asker: a.Asker, Note: a.Note})
 	case "renew", "extend", "amend", "reissue", "recover":
 		return p.follow(ctx, verb, a)
+	case "accept":
+		return p.accept(ctx, a)
 	case "produce":
 		return p.produce(ctx, a)
 	case "show":
@@ -77,6 +79,10 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.batch(ctx, a)
 	case "bulk":
 		return p.bulk(ctx, a)
+	case "guide":
+		return p.guide(ctx, a)
+	case "reminders":
+		return p.reminders(ctx, a)
 	case "evidence":
 		name, err := a.one("文件")
 		if err != nil {
@@ -96,7 +102,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles %s", verb, ChangeVerbs)}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.
@@ -222,6 +228,45 @@ func (p *Person) follow(ctx context.Context, purpose string, a Args) (any, error
 		return nil, err
 	}
 	return p.act(ctx, ra.Order{Act: "ra.submit", IDs: []string{line.ID}, Note: a.Note})
+}
+
+// guide tells how far a path at the counter has come with a certificate.
+func (p *Person) guide(ctx context.Context, a Args) (any, error) {
+	if len(a.Words) != 2 {
+		return nil, &Usage{Text: "需要 reissue 或 amend，和证书序列号"}
+	}
+	var v raapi.WayView
+	return &v, p.Call(ctx, http.MethodGet, query("/api/v1/guides/"+escape(a.Words[0]), "serial", a.Words[1]), nil, &v)
+}
+
+// reminders lists certificates that run out, or saves the list as a sheet.
+func (p *Person) reminders(ctx context.Context, a Args) (any, error) {
+	if a.Out == "" {
+		var v raapi.ReminderPage
+		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
+	}
+	var data []byte
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
+		return nil, err
+	}
+	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+}
+
+// accept takes up what a subscriber asked for and hands it to a reviewer.
+func (p *Person) accept(ctx context.Context, a Args) (any, error) {
+	id, err := a.one("案件编号")
+	if err != nil {
+		return nil, err
+	}
+	var v raapi.CaseView
+	if err := p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id), nil, &v); err != nil {
+		return nil, err
+	}
+	act := "ra.submit"
+	if v.Revocation != nil {
+		act = v.Kind
+	}
+	return p.act(ctx, ra.Order{Act: act, IDs: []string{id}, Note: a.Note})
 }
 
 // RowLine is one row of a sheet as printed.

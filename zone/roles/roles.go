@@ -41,6 +41,8 @@ func Matrix() []Row {
 	for _, s := range Systems {
 		rows = append(rows, Row{s.Name, "read", "登录，查看运行总览、变更和人员登记", s.Roles, "", "GM/T 0034 §8.1.3"})
 		switch s.Name {
+		case "ca":
+			rows = append(rows, Row{s.Name, "ca.statistics", "查看和导出证书统计", s.Roles, "", "GM/T 0034 §5.3.4"})
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":
@@ -74,7 +76,7 @@ func desk() (rows []Row) {
 			if same >= 0 && !slices.Equal(rows[same].By, r.By) { // somebody else's at another state
 				r.Act, r.Title, same = r.Act+"@"+string(s.From), r.Title+"（"+k.StateTitle(s.From)+"）", -1
 			}
-			if s.By != access.Machine && same < 0 {
+			if s.By != access.Machine && s.By != access.Holder && same < 0 { // a holder is no role of the desk: self-service tells theirs
 				rows = append(rows, r)
 			}
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/caescrow"
 	"github.com/hufu-pki/hufu/pki/directory/ldappush"
+	"github.com/hufu-pki/hufu/pki/ra/raself"
 	"github.com/hufu-pki/hufu/wire/escrow"
 	"github.com/hufu-pki/hufu/zone/caconsole"
 	"github.com/hufu-pki/hufu/zone/cacore"
@@ -39,14 +40,16 @@ import (
 
 // Config is what the command line says.
 type Config struct {
-	Dir       string
-	Addr      string
-	BasePort  int
-	PublicURL string // acknowledges that certificates name another URL
-	Now       func() time.Time
-	Out       io.Writer
-	Publish   *ldappush.Server  // an external directory to publish into; nil is none
-	Links     http.RoundTripper // carries links between zones; nil is plain HTTP
+	Dir             string
+	Addr            string
+	BasePort        int
+	PublicURL       string // acknowledges that certificates name another URL
+	Now             func() time.Time
+	Out             io.Writer
+	ExtendedRevoked bool              // OCSP says revoked, not unknown, of serials never issued (RFC 6960 §2.2)
+	Remind          []int             // days before the end on which holders are reminded, rising
+	Publish         *ldappush.Server  // an external directory to publish into; nil is none
+	Links           http.RoundTripper // carries links between zones; nil is plain HTTP
 }
 
 // Offsets of the ports from the base port; all lie within forty.
@@ -260,7 +263,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
-			Publish: c.Publish, Figures: agreement.Figures(),
+			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: agreement.Figures(),
 		}, ready)
 	}
 	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil

@@ -31,6 +31,8 @@ type Store struct {
 	// NoTrail leaves out ledger and audit. Only the benchmark that measures their
 	// cost sets it, in its own process and database.
 	NoTrail bool
+
+	kept kept
 }
 
 var _ ca.Store = (*Store)(nil)
@@ -44,7 +46,11 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	if err := errors.Join(audit.Migrate(ctx, db), access.Migrate(ctx, db)); err != nil {
 		return nil, err
 	}
-	return &Store{DB: db}, db.Migrate(ctx, "ca", files)
+	if err := db.Migrate(ctx, "ca", files); err != nil {
+		return nil, err
+	}
+	s := &Store{DB: db}
+	return s, s.dates(ctx)
 }
 
 const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, follows, keeps_key, escrow, sign_tbs, enc_tbs, sealed`
@@ -238,18 +244,18 @@ func (s *Store) Record(ctx context.Context, jobs []ca.Job, entries []ca.Publicat
 				if _, err := tx.Exec(`UPDATE certificate SET pair = $1 WHERE serial = $2`, j.Serials.Sign, j.Escrow); err != nil {
 					return err
 				}
-				rows = append(rows, []any{first, j.Serials.Sign, j.Escrow, j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0})
+				rows = append(rows, []any{first, j.Serials.Sign, j.Escrow, j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0, j.From.Unix(), j.To.Unix()})
 				first += 2 // the digest of what was recovered follows
 				continue
 			}
-			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0})
+			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0, j.From.Unix(), j.To.Unix()})
 			first++
 			if j.DER.Enc != nil {
-				rows = append(rows, []any{first, j.Serials.Enc, j.Serials.Sign, j.ID, app, "enc", j.Shards[1], j.DER.Enc, false, 0, 0, 0})
+				rows = append(rows, []any{first, j.Serials.Enc, j.Serials.Sign, j.ID, app, "enc", j.Shards[1], j.DER.Enc, false, 0, 0, 0, j.From.Unix(), j.To.Unix()})
 				first += 2 // the escrow digest follows
 			}
 		}
-		return tx.InsertMany(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at)`, rows)
+		return tx.InsertMany(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after)`, rows)
 	})
 }
 
@@ -313,7 +319,7 @@ func (s *Store) Bodies(ctx context.Context, from, to int64) (bodies [][]byte, er
 			return nil, err
 		}
 	}
-	return bodies, nil
+	return s.listBodies(ctx, bodies, from, to)
 }
 
 func (s *Store) collect(ctx context.Context, all [][]byte, q string, args ...any) ([][]byte, error) {

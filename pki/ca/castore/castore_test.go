@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/pki/ca/catest"
@@ -33,10 +34,12 @@ func sqlite(t *testing.T) *castore.Store { return open(t, filepath.Join(t.TempDi
 
 func TestMemory(t *testing.T) {
 	catest.Store(t, func(*testing.T) ca.Store { return new(catest.Memory) })
+	catest.Count(t, func(*testing.T) catest.Counted { return new(catest.Memory) })
 }
 
 func TestSQLite(t *testing.T) {
 	catest.Store(t, func(t *testing.T) ca.Store { return sqlite(t) })
+	catest.Count(t, func(t *testing.T) catest.Counted { return sqlite(t) })
 }
 
 // HUFU_TEST_POSTGRES is the URL of a server where this test may make schemas.
@@ -51,7 +54,7 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = admin.Close() })
 	n := 0
-	catest.Store(t, func(t *testing.T) ca.Store {
+	fresh := func(t *testing.T) catest.Counted {
 		n++
 		name := fmt.Sprintf("castore_%d_%d", os.Getpid(), n)
 		if _, err := admin.Exec("CREATE SCHEMA " + name); err != nil {
@@ -70,7 +73,9 @@ func TestPostgreSQL(t *testing.T) {
 		q.Set("search_path", name)
 		u.RawQuery = q.Encode()
 		return open(t, u.String())
-	})
+	}
+	catest.Store(t, func(t *testing.T) ca.Store { return fresh(t) })
+	catest.Count(t, fresh)
 }
 
 // The body of every certificate and signed list lies beside its leaf, and every
@@ -86,15 +91,16 @@ func TestBodiesLieBesideTheirLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.DER = []byte("list")
+	l.Signature = []byte("signed")
 	if err := s.RecordList(ctx, l, ca.Publication{Leaf: []byte("l")}, catest.Line("ca.crl")); err != nil {
 		t.Fatal(err)
 	}
+	list := string(cert.Assemble([]byte("tbs"), l.Signature))
 	for _, c := range []struct {
 		from, to int64
 		want     string
 	}{
-		{0, 100, "[\x03\x01 \x03\x02 list]"}, {0, 1, "[\x03\x01]"}, {1, 2, "[\x03\x02]"}, {2, 5, "[]"}, {5, 6, "[list]"},
+		{0, 100, "[\x03\x01 \x03\x02 " + list + "]"}, {0, 1, "[\x03\x01]"}, {1, 2, "[\x03\x02]"}, {2, 5, "[]"}, {5, 6, "[" + list + "]"},
 	} { // leaf 2 is the escrow, 3 and 4 the changes of status
 		if bodies, err := s.Bodies(ctx, c.from, c.to); err != nil || fmt.Sprintf("%s", bodies) != c.want {
 			t.Errorf("beside leaves %d to %d: %q, %v", c.from, c.to, bodies, err)

@@ -35,7 +35,7 @@ func (s *Store) Restored(ctx context.Context, floor int64, line audit.Entry) err
 		if _, err := tx.Exec(`INSERT INTO crl_floor (one, number) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET number = $2 WHERE crl_floor.number < $3`, floor, floor, floor); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`DELETE FROM crl WHERE der IS NULL AND scope <> 'arl'`); err != nil { // that one is the root's
+		if _, err := tx.Exec(`DELETE FROM crl WHERE der IS NULL AND number NOT IN (SELECT number FROM crl_sealed) AND scope <> 'arl'`); err != nil { // that one is the root's
 			return err
 		}
 		for shard := ca.Delta; shard < ca.Shards; shard++ {
@@ -153,8 +153,8 @@ func takeCertificate(tx *sqldb.Tx, m Missing, from func(*cert.Certificate) Origi
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0)`,
-		m.Index, r.Serial, nilIfEmpty(r.Pair), job, r.Profile, r.Use, r.Shard, m.Body, false)
+	_, err = tx.Exec(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, $10, $11)`,
+		m.Index, r.Serial, nilIfEmpty(r.Pair), job, r.Profile, r.Use, r.Shard, m.Body, false, r.NotBefore.Unix(), r.NotAfter.Unix())
 	return err
 }
 
@@ -227,7 +227,7 @@ func takeList(tx *sqldb.Tx, m Missing) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`DELETE FROM crl WHERE number = $1 AND der IS NULL`, r.Number); err != nil {
+	if _, err := tx.Exec(`DELETE FROM crl WHERE number = $1 AND der IS NULL AND number NOT IN (SELECT number FROM crl_sealed)`, r.Number); err != nil {
 		return err
 	}
 	base := int64(0)

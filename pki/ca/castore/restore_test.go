@@ -24,7 +24,7 @@ func TestListsAreNumberedAboveTheFloor(t *testing.T) {
 	s := sqlite(t)
 	ctx := t.Context()
 	l := intend(t, s, -1)
-	l.DER = []byte("signed")
+	l.Signature = []byte("signed")
 	if err := s.RecordList(ctx, l, ca.Publication{Leaf: []byte("l")}, catest.Line("ca.crl")); err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func (m *Memory) Record(_ context.Context, list []ca.Job, entries []ca.Publicati
 		if err := json.Unmarshal(j.Content, &app); err != nil {
 			return err
 		}
-		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign}
+		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign, NotBefore: j.From, NotAfter: j.To}
 		if j.Escrow != nil {
 			one.Pair = j.Escrow
 			enc := m.issued[plain(j.Escrow)]
@@ -331,6 +331,9 @@ func (m *Memory) Lists(context.Context) (map[string]ca.List, error) {
 	defer m.mu.Unlock()
 	newest := map[string]ca.List{}
 	for _, l := range m.lists {
+		if l.Size = len(l.TBS); l.Signed {
+			l.TBS, l.Signature = nil, nil
+		}
 		newest[l.Scope] = l
 	}
 	return newest, nil
@@ -345,10 +348,8 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 		}
 	}
 	moved := map[string]changed{}
-	for _, c := range m.changes {
-		if !c.at.Before(l.Since) {
-			moved[plain(c.Serial)] = c
-		}
+	for _, c := range m.changes[min(l.Since, int64(len(m.changes))):] {
+		moved[plain(c.Serial)] = c
 	}
 	for _, serial := range slices.Sorted(maps.Keys(m.revoked)) {
 		r := m.revoked[serial]
@@ -374,7 +375,7 @@ func (m *Memory) IntendList(_ context.Context, l ca.List, shard int, draft func(
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	entries := m.entries(l, shard)
-	l.Number = int64(len(m.lists) + 1)
+	l.Number, l.Upto = int64(len(m.lists)+1), int64(len(m.changes))
 	l.TBS = draft(l.Number, entries)
 	m.lists = append(m.lists, l)
 	delete(m.dirty, shard)
@@ -388,7 +389,7 @@ func (m *Memory) RecordList(_ context.Context, l ca.List, entry ca.Publication, 
 	if l.Number < 1 || l.Number > int64(len(m.lists)) {
 		return fmt.Errorf("no list %d", l.Number)
 	}
-	m.lists[l.Number-1].DER = l.DER
+	m.lists[l.Number-1].Signature, m.lists[l.Number-1].Signed = l.Signature, true
 	m.publish([]ca.Publication{entry}, []audit.Entry{line})
 	return nil
 }

@@ -148,6 +148,9 @@ func take(tx *sqldb.Tx, list []km.Record, fresh []hsm.Pair) error {
 	if err != nil {
 		return err
 	}
+	if err := inService(tx, fresh); err != nil {
+		return err
+	}
 	rows := make([][]any, len(list))
 	for i, r := range list {
 		w := r.Pair.Private
@@ -276,6 +279,9 @@ func (s *Store) Finish(ctx context.Context, t km.Task, line audit.Entry) ([]byte
 func (s *Store) Deposit(ctx context.Context, pairs []hsm.Pair, line audit.Entry) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		if err := count(tx, len(pairs), 0, 0); err != nil {
+			return err
+		}
+		if err := inService(tx, pairs); err != nil {
 			return err
 		}
 		first, err := reserve(tx, len(pairs))

@@ -36,10 +36,12 @@ func sqlite(t *testing.T) *kmstore.Store { return open(t, filepath.Join(t.TempDi
 
 func TestMemory(t *testing.T) {
 	kmtest.Store(t, func(*testing.T) km.Store { return new(kmtest.Memory) })
+	kmtest.Keep(t, func(*testing.T) kmtest.Kept { return new(kmtest.Memory) })
 }
 
 func TestSQLite(t *testing.T) {
 	kmtest.Store(t, func(t *testing.T) km.Store { return sqlite(t) })
+	kmtest.Keep(t, func(t *testing.T) kmtest.Kept { return sqlite(t) })
 }
 
 // HUFU_TEST_POSTGRES is the URL of a server where this test may make schemas.
@@ -54,7 +56,7 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = admin.Close() })
 	n := 0
-	kmtest.Store(t, func(t *testing.T) km.Store {
+	fresh := func(t *testing.T) kmtest.Kept {
 		n++
 		name := fmt.Sprintf("kmstore_%d_%d", os.Getpid(), n)
 		if _, err := admin.Exec("CREATE SCHEMA " + name); err != nil {
@@ -73,7 +75,9 @@ func TestPostgreSQL(t *testing.T) {
 		q.Set("search_path", name)
 		u.RawQuery = q.Encode()
 		return open(t, u.String())
-	})
+	}
+	kmtest.Store(t, func(t *testing.T) km.Store { return fresh(t) })
+	kmtest.Keep(t, fresh)
 }
 
 // Neither the effect without its audit lines nor the lines without the effect.

@@ -25,6 +25,11 @@ type Memory struct {
 	held    map[string]km.Record
 	tasks   map[string]km.Task
 	lines   []audit.Entry
+
+	tallies []km.Tally
+	marks   []int // low, high; nil before any were set
+	master  string
+	masters map[string]bool // labels that were in force; true when retired
 }
 
 var _ km.Store = (*Memory)(nil)
@@ -97,6 +102,8 @@ func (m *Memory) take(list []km.Record, fresh []hsm.Pair) error {
 			return fmt.Errorf("serial %x twice", r.Serial)
 		}
 		switch {
+		case len(fresh) > i && m.masters[fresh[i].Private.Master]:
+			return km.ErrRetiredMaster
 		case len(fresh) > i:
 			r.ID, r.Pair = m.number(), fresh[i]
 		case fresh == nil && len(standby) > 0:
@@ -135,6 +142,11 @@ func (m *Memory) Finish(_ context.Context, t km.Task, line audit.Entry) ([]byte,
 func (m *Memory) Deposit(_ context.Context, pairs []hsm.Pair, line audit.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, p := range pairs {
+		if m.masters[p.Private.Master] {
+			return km.ErrRetiredMaster
+		}
+	}
 	for _, p := range pairs {
 		m.standby = append(m.standby, km.Record{ID: m.number(), State: km.Standby, Pair: p})
 	}

@@ -24,7 +24,9 @@ type API struct {
 	Desk  *ra.Registrar
 	Chain [][]byte // issuing CA first, then root
 	// Published returns how far the public ledger is and the lists it names.
-	Published func(ctx context.Context) (Published, error)
+	Published  func(ctx context.Context) (Published, error)
+	RemindDays []int  // before the end, rising; what the pages say of reminders
+	Dropped    string // folder the reminders are put into
 	// Bind returns the evidence file about a case's certificates and its name; the
 	// reading is on the trail by then.
 	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
@@ -99,7 +101,7 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
 	for _, do := range k.May(r.Case, who) {
-		if !ra.Whole(do) && (!ra.Own(do) || r.CreatedBy == who.ID) {
+		if !ra.Whole(do) && (!ra.Own(do) || r.CreatedBy == who.ID || r.State == ra.Asked) {
 			v.May = append(v.May, "ra."+string(do))
 		}
 	}
@@ -132,6 +134,8 @@ func (a *API) Mount(s *api.Site) {
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
+	a.reminders(s)
+	a.guides(s)
 }
 
 func (a *API) drafts(s *api.Site) {

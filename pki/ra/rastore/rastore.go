@@ -38,7 +38,11 @@ func Open(ctx context.Context, db *sqldb.DB, now func() time.Time) (*Store, erro
 	if err := errors.Join(audit.Migrate(ctx, db), access.Migrate(ctx, db)); err != nil {
 		return nil, err
 	}
-	return &Store{DB: db, Now: now}, db.Migrate(ctx, "ra", files)
+	s := &Store{DB: db, Now: now}
+	if err := db.Migrate(ctx, "ra", files); err != nil {
+		return nil, err
+	}
+	return s, s.fill(ctx)
 }
 
 const columns = `id, kind, state, seq, content, title, profile, key_sm3, identity, blind, batch, sheet_row, created_by, created_at, updated_at, sign_sn, enc_sn, reply, trouble, follows, keeps_key`
@@ -216,6 +220,11 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		}
 		if n == 0 {
 			return casework.Stale.At("id", casework.Stale.Clause).Because("%s", r.ID)
+		}
+	}
+	if v.Move.Event.Did == ra.Issue {
+		if _, err := tx.Exec(`UPDATE cases SET not_after = $1 WHERE id = $2`, endOf(r.Reply), r.ID); err != nil {
+			return err
 		}
 	}
 	if err := errors.Join(s.keys(tx, v), leave(tx, v)); err != nil {

@@ -29,6 +29,8 @@ type Memory struct {
 	held    map[string]bool // batches held back
 	asked   map[string]bool // cases the CA was asked about
 	lines   []audit.Entry
+
+	reminders []ra.Reminder
 }
 
 var _ ra.Store = (*Memory)(nil)

@@ -25,6 +25,8 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 	var d struct {
 		Tiles []tile
 		Mine  []raapi.CaseLine
+		Asked []raapi.CaseLine
+		Soon  []ra.Reminder
 		Last  []raapi.CaseLine
 		raapi.Published
 	}
@@ -33,10 +35,10 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	q := ra.Query{Limit: 10}
-	for _, s := range []casework.State{ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered, ra.Revoked} {
-		todo := slices.ContainsFunc(who.Roles, func(role access.Role) bool { return roleOf[role] == s })
+	for _, s := range []casework.State{ra.Asked, ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered, ra.Revoked} {
+		todo := s == ra.Asked && who.Holds(access.RAClerk) || slices.ContainsFunc(who.Roles, func(role access.Role) bool { return roleOf[role] == s })
 		d.Tiles = append(d.Tiles, tile{ra.IssueKind.StateTitle(s), "/cases?state=" + string(s), n[string(s)], todo})
-		if todo {
+		if todo && s != ra.Asked {
 			q.States = append(q.States, s)
 		}
 	}
@@ -49,6 +51,14 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 			return "", nil, err
 		}
 		d.Mine = found.Cases
+	}
+	asked, err := p.API.Find(r.Context(), ra.Query{State: ra.Asked, Limit: 10})
+	if err != nil {
+		return "", nil, err
+	}
+	d.Asked = asked.Cases
+	if d.Soon, err = p.API.Desk.Store.Reminders(r.Context(), ra.ReminderQuery{Limit: 10}); err != nil {
+		return "", nil, err
 	}
 	last, err := p.API.Find(r.Context(), ra.Query{Limit: 10})
 	if err != nil {
@@ -89,7 +99,7 @@ func (p *Pages) cases(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Page, d.Profiles = found, p.open()
-	for _, s := range []casework.State{ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
+	for _, s := range []casework.State{ra.Asked, ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
 		d.States = append(d.States, choice{string(s), ra.IssueKind.StateTitle(s)})
 	}
 	for _, k := range []casework.Kind{ra.IssueKind, ra.RecoverKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind} {
@@ -119,6 +129,8 @@ type button struct{ Act, Title, Class, Hint string }
 
 var buttons = map[string]button{
 	"ra.submit":    {"ra.submit", "提交审核", "primary", "签名即声明：已按所记方式查验申请人身份，已告知第二十一条四项事项，申请人已接受服务协议。"},
+	"ra.revoke":    {"ra.revoke", "受理并提交审核", "primary", "签名即声明：已核对持有人签名的撤销申请，提交另一名人员审核。"},
+	"ra.freeze":    {"ra.freeze", "受理并提交审核", "primary", "签名即声明：已核对持有人签名的冻结申请，提交另一名人员审核。"},
 	"ra.approve":   {"ra.approve", "审核通过", "primary", "签名即声明：已核对身份查验记录、申请材料、告知事项和服务协议。通过后随即签发。"},
 	"ra.authorise": {"ra.authorise", "批准恢复", "primary", "签名即声明：已核对申请人身份与恢复理由，同意由密钥管理系统恢复其加密密钥。"},
 	"ra.return":    {"ra.return", "退回修改", "", "退回录入员修改，请写明原因。"},

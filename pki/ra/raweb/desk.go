@@ -68,6 +68,7 @@ type sheetOf struct {
 	CPS     string
 	Purpose *ra.Purpose // of a certificate that follows another
 	Old     raapi.CaseLine
+	Causes  []choice
 	Whole   bool // subject and document are asked for
 }
 
@@ -90,6 +91,7 @@ func (p *Pages) apply(r *http.Request, who access.Person) (string, any, error) {
 			d.Forms = append(d.Forms, d.form(f))
 		}
 	}
+	d.Causes = choices(ra.Causes, "change", "fault")
 	d.Methods = choices(ra.CheckMethods, "in-person", "entrusted", "remote-video", "official-data", "none")
 	for _, n := range ra.Notices {
 		d.Notices = append(d.Notices, choice{n.Code, n.Text})
@@ -157,6 +159,9 @@ func (p *Pages) follow(r *http.Request, d *sheetOf, who access.Person) error {
 	}
 	if err := enroll.Decode(old.Content, &d.App); err != nil {
 		return err
+	}
+	if found.Subject {
+		d.App.Cause = r.URL.Query().Get("cause")
 	}
 	d.App.Check, d.App.Notices, d.App.Accord, d.App.Days = enroll.IdentityCheck{}, nil, "", 0
 	return nil

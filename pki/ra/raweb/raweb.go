@@ -31,16 +31,19 @@ type Pages struct {
 
 var clerk, auditor = []string{string(access.RAClerk)}, []string{string(access.RAAuditor), string(access.RAAuditAdmin)}
 
-// nav is the menu.
+// nav is the menu, as far as each role may use it.
 var nav = []page.Link{
 	{Path: "/", Title: "工作台", Icon: "home"},
 	{Path: "/cases", Title: "案件", Icon: "list", Group: "办理"},
 	{Path: "/apply", Title: "新申请", Icon: "new", Roles: clerk},
 	{Path: "/sheets", Title: "批量录入", Icon: "sheet", Roles: clerk},
 	{Path: "/revoke", Title: "撤销证书", Icon: "stop", Roles: clerk},
+	{Path: "/guide/reissue", Title: "补办", Icon: "key"},
+	{Path: "/guide/amend", Title: "更正", Icon: "doc"},
 	{Path: "/bulks", Title: "批量变更", Icon: "stop"},
 	{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
 	{Path: "/profiles", Title: "证书模板", Icon: "doc"},
+	{Path: "/reminders", Title: "到期提醒", Icon: "doc"},
 	{Path: "/ledger", Title: "账本与状态", Icon: "ledger"},
 	{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"},
 	{Path: "/people", Title: "人员", Icon: "people"},
@@ -88,6 +91,9 @@ func (p *Pages) Mount() error {
 		"GET /freeze":                {"revoke", p.status("freeze", "冻结证书")},
 		"GET /unfreeze":              {"revoke", p.status("unfreeze", "解冻证书")},
 		"GET /profiles":              {"profiles", p.profiles},
+		"GET /guide/reissue":         {"guide", p.guide("reissue")},
+		"GET /guide/amend":           {"guide", p.guide("amend")},
+		"GET /reminders":             {"reminders", p.reminders},
 		"GET /ledger":                {"ledger", p.ledger},
 		"GET /audit":                 {"audit", p.audit},
 		"GET /bulks":                 {"bulks", p.bulks},

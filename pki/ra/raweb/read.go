@@ -128,10 +128,12 @@ func (p *Pages) status(do, title string) func(r *http.Request, who access.Person
 			Reasons   []choice
 			Grounds   []ra.Ground
 			Askers    []choice
+			Ground    string
 		}
 		if !who.Holds(access.RAClerk) {
 			return "", nil, p.turned(r, who, "ra."+do, casework.NotYours.At("role", casework.NotYours.Clause).Because("%s须由录入员办理", title))
 		}
+		d.Ground = r.URL.Query().Get("ground")
 		d.Do, d.Title, d.Reasons, d.Grounds = do, title, reasons, ra.Grounds
 		d.Askers = choices(ra.Askers, "holder", "unit", "authority", "court", "institution")
 		if d.Serial = strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("serial"))); d.Serial != "" {
@@ -160,6 +162,21 @@ func (p *Pages) profiles(*http.Request, access.Person) (string, any, error) {
 		list = append(list, shown{f, f.Digest()})
 	}
 	return "证书模板", list, nil
+}
+
+// reminders are those of certificates that run out.
+func (p *Pages) reminders(r *http.Request, _ access.Person) (string, any, error) {
+	var d struct {
+		raapi.ReminderPage
+		Days, Folder string
+	}
+	list, err := p.API.Reminders(r.Context(), r.URL.Query().Get("after"), pageSize)
+	days := make([]string, len(p.API.RemindDays))
+	for i, n := range p.API.RemindDays {
+		days[len(days)-1-i] = strconv.Itoa(n)
+	}
+	d.ReminderPage, d.Days, d.Folder = list, strings.Join(days, "、"), p.API.Dropped
+	return "到期提醒", d, err
 }
 
 func (p *Pages) ledger(r *http.Request, _ access.Person) (string, any, error) {

@@ -40,6 +40,7 @@ var words = func() map[string]string {
 		maps.Copy(all, table)
 	}
 	maps.Copy(all, ra.Askers)
+	maps.Copy(all, ra.Causes)
 	for _, g := range ra.Grounds {
 		all[g.Code] = g.Text + "（" + g.Clause + "）"
 	}
@@ -93,6 +94,9 @@ var stages = map[string][]casework.State{
 // steps draws how far a case has come; a case that ended otherwise says so.
 func steps(r ra.Record) (list []step) {
 	kind, road := ra.Kinds[r.Kind], stages[r.Kind]
+	if ra.OfHolder(r.CreatedBy) {
+		road = append([]casework.State{ra.Asked}, slices.DeleteFunc(slices.Clone(road), func(s casework.State) bool { return s == ra.Drafted && r.State != ra.Drafted })...)
+	}
 	at := slices.Index(road, r.State)
 	for i, s := range road {
 		class := "todo"

@@ -1,6 +1,7 @@
 // What every page's forms do. Each is told in attributes by the page that has
 // it; listeners sit on the document, so swapped bodies need no setting up.
 import * as key from '/static/key.js';
+import * as request from '/static/request.js';
 
 const $ = (s, in_ = document) => in_.querySelector(s);
 const $$ = (s, in_ = document) => [...in_.querySelectorAll(s)];
@@ -8,11 +9,14 @@ const json = 'application/json';
 
 class Refused extends Error { constructor(r) { super(r.text); this.report = r; } }
 
+// base is the path below which this console lies; its body says so.
+const base = () => document.body.dataset.base || '';
+
 // call is the programming interface: JSON in, JSON out, refusals thrown.
 async function call(method, path, body, type = json) {
   let resp;
   try {
-    resp = await fetch(path, { method, headers: body === undefined ? {} : { 'Content-Type': type }, body: type === json && body !== undefined ? JSON.stringify(body) : body });
+    resp = await fetch(base() + path, { method, headers: body === undefined ? {} : { 'Content-Type': type }, body: type === json && body !== undefined ? JSON.stringify(body) : body });
   } catch { throw new Refused({ text: '连不上服务器', fix: '请检查网络后重试；刚才的办理是否成功请以案件当前状态为准', code: 'network' }); }
   return answer(resp.status, await resp.text());
 }
@@ -170,7 +174,7 @@ const submits = {
     await load(form);
     const st = await call('POST', '/api/v1/session/prepare', { cert: key.cert() });
     await call('POST', '/api/v1/session', key.claim(st));
-    go(form.dataset.then || '/');
+    go(form.dataset.then || base() + '/');
   },
   // data-open-key: take the key up again after a reload.
   async openKey(form) {
@@ -250,7 +254,8 @@ document.addEventListener('click', async e => {
   if ('close' in b.dataset) b.closest('dialog').close();
   if ('copy' in b.dataset) { await navigator.clipboard.writeText(b.dataset.copy); toast('已复制'); }
   if ('print' in b.dataset) window.print();
-  if ('signOut' in b.dataset) { key.forget(); await call('DELETE', '/api/v1/session').catch(() => {}); location.href = '/'; }
+  if ('signOut' in b.dataset) { key.forget(); await call('DELETE', '/api/v1/session').catch(() => {}); location.href = base() + '/'; }
+  if ('newKey' in b.dataset) busy(b.closest('fieldset'), () => newKey(b));
   if ('drop' in b.dataset) b.closest('li').remove();
 });
 
@@ -295,6 +300,27 @@ function profile(select) {
     s.hidden = s.disabled = s.dataset.of !== select.value;
     if (!s.hidden) $$('[name]', s).forEach(e => { if (was[e.name] && (e.tagName !== 'SELECT' || $$('option', e).some(o => o.value === was[e.name]))) e.value = was[e.name]; });
   }
+}
+
+// newKey makes a key and its request in the page: the request goes into the
+// form, the key into a file under the passphrase, and nowhere else.
+async function newKey(button) {
+  const set = button.closest('fieldset');
+  const [pass, again] = ['newpass', 'newpass2'].map(n => $(`[data-${n}]`, set));
+  if (pass.value.length < 8) throw new Error('新私钥的口令至少 8 个字符');
+  if (pass.value !== again.value) throw new Error('两次输入的口令不一致');
+  const made = await request.make(pass.value);
+  pass.value = again.value = '';
+  $(button.dataset.newKey).value = made.csr;
+  const a = document.createElement('a');
+  a.href = URL.createObjectURL(new Blob([made.key], { type: 'application/x-pem-file' }));
+  a.download = 'new-key.pem';
+  a.className = 'button';
+  a.textContent = '再次保存新私钥 new-key.pem';
+  a.setAttribute('hx-boost', 'false');
+  $('[data-made]', set).replaceChildren(a);
+  a.click();
+  toast('已生成新的密钥：请保管好 new-key.pem 和口令，它们没有上传');
 }
 
 function keystate() {
