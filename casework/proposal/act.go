@@ -58,9 +58,6 @@ func (d *Desk) Plan(ctx context.Context, o Order, who access.Person) (Plan, erro
 	}
 	p := Plan{Order: o}
 	var err error
-	if len(o.Share) > shareMax || (len(o.Share) > 0) != (o.Act == Release) {
-		return Plan{}, BadContent.At("share", BadContent.Clause).Because("放行须附本人的份额，其他步骤不附")
-	}
 	if o.Act == Propose {
 		err = d.begin(ctx, &p, who)
 	} else {
@@ -68,6 +65,9 @@ func (d *Desk) Plan(ctx context.Context, o Order, who access.Person) (Plan, erro
 	}
 	if err != nil {
 		return Plan{}, err
+	}
+	if len(o.Share) > shareMax || (len(o.Share) > 0) != (o.Act == Release && p.matter.Accept != nil) {
+		return Plan{}, BadContent.At("share", BadContent.Clause).Because("以份额放行的事项在放行时附本人的份额，其他步骤和事项不附")
 	}
 	if _, err := p.matter.Kind().Next(p.rec.Case, access.Preview(who), o.Act, access.Item{}, access.Proof{}, d.Now()); err != nil {
 		return Plan{}, err
@@ -78,7 +78,7 @@ func (d *Desk) Plan(ctx context.Context, o Order, who access.Person) (Plan, erro
 		}
 	}
 	p.Items = []access.Item{{Kind: p.rec.Kind, ID: p.rec.ID, Seq: len(p.rec.Events), Digest: alg.Digest(p.rec.Content)}}
-	if o.Act == Release { // what is signed names the share
+	if len(o.Share) > 0 { // what is signed names the share
 		p.Items = append(p.Items, access.Item{Kind: "share", ID: p.rec.ID, Seq: len(p.rec.Events), Digest: alg.Digest(o.Share)})
 	}
 	p.Act, p.Title = p.matter.Name+"/"+string(o.Act), p.matter.Title+"："+acts[o.Act]
@@ -147,7 +147,7 @@ func (d *Desk) Do(ctx context.Context, p Plan, claim access.Claim, source string
 	line := d.line(by.Who(), p.Act, p.rec, source)
 	line.Detail, line.Proof = p.Order.Note, alg.Digest(by.Signed().Text, by.Signed().Signature)
 	keep := func(*sqldb.Tx) error { return nil }
-	if p.Order.Act == Release {
+	if p.Order.Act == Release && p.matter.Accept != nil {
 		keep = func(tx *sqldb.Tx) error { return p.matter.Accept(tx, p.rec, by.Who(), p.Order.Share) }
 	}
 	if err := d.save(ctx, by, p.rec, move, line, keep); err != nil {

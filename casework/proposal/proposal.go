@@ -28,7 +28,8 @@ type Matter struct {
 	Propose access.Role
 	Confirm access.Role // empty where one signature is enough
 	// Quorum asks that many people of another role, none of whom proposed or
-	// confirmed, to release what was agreed, each with a share of a secret.
+	// confirmed, to release what was agreed: each with a share of a secret where
+	// there is an Accept, otherwise by their signatures.
 	Quorum  int
 	Release access.Role
 	// Accept checks a share and keeps it, in the transaction of the release.

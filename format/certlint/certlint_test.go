@@ -3,6 +3,7 @@ package certlint
 import (
 	"crypto/rand"
 	"encoding/asn1"
+	"errors"
 	"testing"
 	"time"
 
@@ -47,6 +48,50 @@ func good(t *testing.T) (cert.Draft, Context) {
 		t.Fatal(err)
 	}
 	return cert.Draft{Serial: c.Serial.Bytes(), Issuer: c.Issuer, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Subject: c.Subject, Point: c.Point, Extensions: c.Extensions}, x
+}
+
+// authority is the draft of a subordinate CA that passes.
+func authority(t *testing.T) (cert.Draft, Context) {
+	t.Helper()
+	_, x := good(t)
+	set, err := profile.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Profile = set["subordinate-ca"]
+	x.Issuer.Extensions = []cert.Extension{cert.CA(-1)}
+	x.Wish.Policies, x.Wish.PathLen = []asn1.ObjectIdentifier{{2, 999, 1}}, 1
+	c, err := cert.ParseTBS(x.Profile.Draft(x.Use, x.Wish, x.Issuer, x.Place))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert.Draft{Serial: c.Serial.Bytes(), Issuer: c.Issuer, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Subject: c.Subject, Point: c.Point, Extensions: c.Extensions}, x
+}
+
+// A subordinate CA's chain is one that validators accept, or it is not signed.
+func TestAnAuthorityIsBoundedByItsIssuer(t *testing.T) {
+	for _, tt := range []struct {
+		name, rule string
+		do         func(x *Context)
+	}{
+		{"within", "", func(*Context) {}},
+		{"names permitted", "", func(x *Context) { x.Wish.Permitted = []cert.Subtree{{Kind: "dns", Value: []byte("gov.cn")}} }},
+		{"an issuer of its own length", "path-length", func(x *Context) { x.Issuer.Extensions = []cert.Extension{cert.CA(1)} }},
+		{"an issuer that is no CA", "path-length", func(x *Context) { x.Issuer.Extensions = nil }},
+		{"longer than the profile", "path-length", func(x *Context) { x.Wish.PathLen = 9 }},
+		{"a policy its issuer does not have", "any-policy", func(x *Context) {
+			x.Issuer.Extensions = append(x.Issuer.Extensions, cert.Policy(asn1.ObjectIdentifier{2, 999, 2}, ""))
+		}},
+		{"the issuer's name", "own-key", func(x *Context) { x.Wish.Subject = x.Issuer.Subject }},
+	} {
+		_, x := authority(t)
+		tt.do(&x)
+		_, err := Check(x.Profile.Draft(x.Use, x.Wish, x.Issuer, x.Place), x)
+		var f *Failed
+		if tt.rule == "" && err != nil || tt.rule != "" && (!errors.As(err, &f) || f.Rule.ID != tt.rule) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
 }
 
 // set replaces an extension, or adds it.
@@ -135,6 +180,23 @@ var breaks = map[string]func(t *testing.T, d *cert.Draft, x *Context){
 	"ext-key-usage":          func(_ *testing.T, d *cert.Draft, _ *Context) { set(d, cert.ExtKeyUsage(false, cert.UsageServerAuth)) },
 	"basic-constraints": func(_ *testing.T, d *cert.Draft, _ *Context) {
 		set(d, cert.Extension{ID: cert.BasicConstraints, Critical: true, Value: []byte{0x30, 0}})
+	},
+	"path-length": func(t *testing.T, d *cert.Draft, x *Context) {
+		*d, *x = authority(t)
+		x.Issuer.Extensions = []cert.Extension{cert.CA(1)}
+	},
+	"name-constraints": func(_ *testing.T, d *cert.Draft, _ *Context) {
+		set(d, cert.Permitted([]cert.Subtree{{Kind: "dns", Value: []byte("x.cn")}}))
+	},
+	"own-key": func(t *testing.T, d *cert.Draft, x *Context) {
+		*d, *x = authority(t)
+		x.Issuer.Point = d.Point
+		set(d, cert.AKI(d.Point))
+	},
+	"any-policy": func(t *testing.T, d *cert.Draft, x *Context) {
+		*d, *x = authority(t)
+		x.Wish.Policies = []asn1.ObjectIdentifier{cert.AnyPolicy}
+		set(d, cert.PolicyList(x.Wish.Policies))
 	},
 	"policy": func(_ *testing.T, d *cert.Draft, _ *Context) { drop(d, cert.Policies) },
 	"crl-point": func(_ *testing.T, d *cert.Draft, _ *Context) {

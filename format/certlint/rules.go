@@ -71,6 +71,14 @@ var Rules = []Rule{
 	}},
 	{"ext-key-usage", "GM/T 0043 §6.2.2d", "扩展密钥用法应符合模板，不与密钥用法冲突", like(cert.ExtKeyUsageID)},
 	{"basic-constraints", "GM/T 0015 §5.2.4", "最终实体证书不应有基本限制；CA 证书应为 cA TRUE", like(cert.BasicConstraints)},
+	{"path-length", "RFC 5280 §4.2.1.9", "CA 证书的路径长度应小于签发者的，且不超过模板上限", pathLength},
+	{"name-constraints", "RFC 5280 §4.2.1.10", "名称约束应与批准的相同，仅 CA 证书可有", func(c *cert.Certificate, x Context) bool {
+		return like(cert.NameConstraints)(c, x) && (x.Profile.Usage == "ca" || len(x.Wish.Permitted) == 0)
+	}},
+	{"own-key", "GM/T 0034 §8.2.4", "下级 CA 的密钥和名称不应是签发者的", func(c *cert.Certificate, x Context) bool {
+		return x.Profile.Usage != "ca" || x.Issuer == nil || !bytes.Equal(c.Point, x.Issuer.Point) && !bytes.Equal(c.Subject, x.Issuer.Subject)
+	}},
+	{"any-policy", "RFC 5280 §4.2.1.4", "下级 CA 证书应列明策略，不用任意策略；签发者有策略时应在其内", policies},
 	{"policy", "电子政务电子认证服务管理办法 第十九条第五项", "应有证书策略标识", like(cert.Policies)},
 	{"crl-point", "GM/T 0043 §6.2.2g", "应有指向该序列号所在分段的撤销列表地址", like(cert.CRLPoints)},
 	{"authority-info", "GM/T 0037 附录 A.11", "应有状态查询地址和颁发者证书地址", like(cert.AuthorityInfo)},
@@ -110,7 +118,7 @@ func like(id asn1.ObjectIdentifier) func(c *cert.Certificate, x Context) bool {
 
 var allKnown = []asn1.ObjectIdentifier{
 	cert.AuthorityKeyID, cert.SubjectKeyID, cert.KeyUsageID, cert.BasicConstraints, cert.ExtKeyUsageID, cert.Policies,
-	cert.CRLPoints, cert.AuthorityInfo, cert.SubjectAltName, cert.OCSPNoCheck,
+	cert.CRLPoints, cert.AuthorityInfo, cert.SubjectAltName, cert.OCSPNoCheck, cert.NameConstraints,
 }
 
 func known(id asn1.ObjectIdentifier, x Context) bool {
@@ -138,7 +146,7 @@ func codes(c *cert.Certificate, x Context) bool {
 
 func critical(id asn1.ObjectIdentifier, x Context) bool {
 	switch {
-	case id.Equal(cert.KeyUsageID), id.Equal(cert.BasicConstraints):
+	case id.Equal(cert.KeyUsageID), id.Equal(cert.BasicConstraints), id.Equal(cert.NameConstraints):
 		return true
 	case id.Equal(cert.ExtKeyUsageID):
 		return slices.Equal(x.Profile.SignEKU, []string{"timeStamping"})

@@ -61,6 +61,7 @@ type Profile struct {
 	Days     Days       `json:"days"`
 	Identity []string   `json:"identity,omitempty"` // kinds of documents accepted
 	PathLen  int        `json:"path_len,omitempty"`
+	Asked    bool       `json:"asked,omitempty"` // a CA's path length and policies are asked for; PathLen bounds them
 	NoCheck  bool       `json:"no_check,omitempty"`
 	Plain    bool       `json:"plain,omitempty"`    // no CDP and AIA: roots
 	Codes    []CodeRule `json:"codes,omitempty"`    // identity extensions; off unless a profile says so
@@ -227,6 +228,10 @@ type Wish struct {
 	Point     []byte
 	SAN       []cert.AltName
 	Codes     []Code
+
+	Policies  []asn1.ObjectIdentifier // of a subordinate CA, in place of the profile's
+	PathLen   int                     // of a subordinate CA; its profile bounds it
+	Permitted []cert.Subtree          // names below a subordinate CA; none bounds nothing
 }
 
 // Use says which certificate of a pair is meant.
@@ -248,12 +253,17 @@ func (p Profile) Draft(use Use, w Wish, issuer *cert.Certificate, at Place) cert
 	}
 	d.Extensions = append(d.Extensions, cert.AKI(issuerPoint), cert.SKI(w.Point), cert.KeyUsage(p.KeyUsage(use)))
 	if p.Usage != "sign" {
-		d.Extensions = append(d.Extensions, cert.CA(p.pathLen()))
+		d.Extensions = append(d.Extensions, cert.CA(p.pathLen(w)))
+	}
+	if len(w.Permitted) > 0 {
+		d.Extensions = append(d.Extensions, cert.Permitted(w.Permitted))
 	}
 	if eku := p.eku(use); len(eku) > 0 {
 		d.Extensions = append(d.Extensions, cert.ExtKeyUsage(p.critical(use), eku...))
 	}
-	if id, err := OID(p.Policy); err == nil {
+	if len(w.Policies) > 0 {
+		d.Extensions = append(d.Extensions, cert.PolicyList(w.Policies))
+	} else if id, err := OID(p.Policy); err == nil {
 		d.Extensions = append(d.Extensions, cert.Policy(id, p.CPS))
 	}
 	if !p.Plain {
@@ -288,9 +298,12 @@ func (p Profile) KeyUsage(use Use) []byte {
 	return cert.UsageSign
 }
 
-func (p Profile) pathLen() int {
+func (p Profile) pathLen(w Wish) int {
 	if p.Usage == "root" {
 		return -1
+	}
+	if p.Asked {
+		return w.PathLen
 	}
 	return p.PathLen
 }

@@ -131,8 +131,18 @@ type Issuer struct {
 	Gates    Gates
 	Desk     access.Desk // of the registration staff
 	Public   string      // base URL in certificates
+	Silent   bool        // a root without a responder: its certificates name none
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
+
+	top bool // it is the root: what it issues stands in the ARL
+}
+
+// AsRoot is an issuer on the same records that signs with the root's key.
+func (is *Issuer) AsRoot(key crypto.Signer) *Issuer {
+	root := *is
+	root.Key, root.Cert, root.top = key, is.Root, true
+	return &root
 }
 
 // Kinds of cases whose evidence the CA needs, as the desk names them.
@@ -185,11 +195,18 @@ func (is *Issuer) Issue(ctx context.Context, requests []enroll.Request) ([]Resul
 
 // place is where a certificate's status is found.
 func (is *Issuer) place(shard int) profile.Place {
-	return Place(is.Public, shard)
+	at := Place(is.Public, shard)
+	if is.Silent {
+		at.OCSP = ""
+	}
+	return at
 }
 
 // Place is where the status of a shard's certificates is found under a base URL.
 func Place(public string, shard int) profile.Place {
+	if shard == Authorities {
+		return profile.Place{CRL: public + "/crl/arl.crl", OCSP: public + "/ocsp", Issuer: public + "/aia/root.cer"}
+	}
 	return profile.Place{
 		CRL:    fmt.Sprintf("%s/crl/shard-%d.crl", public, shard),
 		OCSP:   public + "/ocsp",

@@ -36,8 +36,9 @@ func (l List) DER() []byte { return cert.Assemble(l.TBS, l.Signature) }
 
 // Lists that are no shard's, by the number that stands for them.
 const (
-	Full  = -1
-	Delta = -2
+	Full        = -1
+	Delta       = -2
+	Authorities = -3 // of the root: CA certificates and the root's own responder
 )
 
 // scopeOf names the list of a shard, the full list or the delta list.
@@ -47,6 +48,8 @@ func scopeOf(shard int) string {
 		return "full"
 	case Delta:
 		return "delta"
+	case Authorities:
+		return arl
 	}
 	return "shard-" + strconv.Itoa(shard)
 }
@@ -55,6 +58,7 @@ func scopeOf(shard int) string {
 // and tells the key centre which keys to retire.
 type Publisher struct {
 	Issuer *Issuer
+	Root   *Issuer // signs the ARL; nil when the root's key is elsewhere
 
 	wake    chan struct{}
 	signing sync.Mutex // lists are signed by one at a time
@@ -167,6 +171,14 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) || l.ThisUpdate.Before(asked) {
 		if err := sign(Delta, List{Base: full.Number, Since: since}); err != nil {
 			return nil, err
+		}
+	}
+	if l, ok := have[arl]; p.Root != nil && (!ok || !l.Signed || slices.Contains(dirty, Authorities) || is.Now().Sub(l.ThisUpdate) >= arlFresh) {
+		if _, err := p.Root.SignARL(ctx); err != nil {
+			return nil, fmt.Errorf("list %s: %w", arl, err)
+		}
+		if ok && !l.Signed { // that one was only finished
+			p.Wake()
 		}
 	}
 	if is.Wake != nil {

@@ -33,6 +33,14 @@ func (is *Issuer) IssueInternal(ctx context.Context, id, profileName string, sub
 		j.ID, j.Content, j.KeyHash = id, app.Bytes(), alg.Digest(point)
 		j.From, j.To = now.Add(-backdate), now.Add(-backdate).AddDate(0, 0, app.Days)
 	}
+	return is.single(ctx, j)
+}
+
+// single takes one certificate of the institution's own from where it stands.
+func (is *Issuer) single(ctx context.Context, j *job) ([]byte, error) {
+	if is.top { // the store knows shards by the serial
+		j.Shards[0] = Authorities
+	}
 	w := &work{is: is, jobs: []*job{j}, results: make([]Result, 1)}
 	for _, step := range []func(context.Context) error{w.open, w.record} {
 		if err := step(ctx); err != nil {
@@ -69,37 +77,35 @@ func (is *Issuer) HoldInternal(ctx context.Context, request string, serial []byt
 	return err
 }
 
-// SignARL signs the list of revoked CA certificates with the root's key: empty
-// at first, it tells relying parties that none is revoked (GM/T 0034 §5.1).
-// One that was only intended is finished first, and is the answer.
-func (is *Issuer) SignARL(ctx context.Context, root *Issuer, url string) error {
+// SignARL signs the list of revoked certificates of the root: empty at first, it
+// tells relying parties that none is revoked (GM/T 0034 §5.1). One that was only
+// intended is finished first, and is the answer. Only the root's issuer has one.
+func (is *Issuer) SignARL(ctx context.Context) (List, error) {
+	if !is.top {
+		return List{}, errors.New("the ARL is the root's to sign")
+	}
 	have, err := is.Store.Lists(ctx)
 	if err != nil {
-		return err
+		return List{}, err
 	}
 	if l, ok := have[arl]; ok && !l.Signed {
-		_, err = root.signList(ctx, l)
-		return err
+		return is.signList(ctx, l)
 	}
 	now := is.Now().UTC().Truncate(time.Second)
 	l := List{Scope: arl, ThisUpdate: now, NextUpdate: now.AddDate(1, 0, 0)}
-	d := crl.Draft{Issuer: root.Cert.Subject, Point: root.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, OnlyCA: true, Shard: url}
-	l, err = is.Store.IntendList(ctx, l, noShard, func(number int64, _ []byte) []byte {
-		d.Number = number
+	d := crl.Draft{Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, OnlyCA: true, Shard: is.place(Authorities).CRL}
+	l, err = is.Store.IntendList(ctx, l, Authorities, func(number int64, entries []byte) []byte {
+		d.Number, d.Entries = number, entries
 		return d.TBS()
 	})
 	if err != nil {
-		return fmt.Errorf("recording intent: %w", err)
+		return l, fmt.Errorf("recording intent: %w", err)
 	}
-	_, err = root.signList(ctx, l)
-	return err
+	return is.signList(ctx, l)
 }
 
 // arl is the scope of the root's list.
 const arl = "arl"
-
-// noShard has no entries: no certificate of ours lies in it.
-const noShard = Shards
 
 // Authority is the ledger entry of a CA certificate of this institution.
 func Authority(der []byte, at time.Time) (leaf []byte, line audit.Entry) {

@@ -28,8 +28,9 @@ type job struct {
 	app     enroll.Application
 	profile profile.Profile
 	subject []byte
-	point   []byte // the subscriber's signing key
-	encKey  []byte // the encryption key the centre gave
+	point   []byte       // the subscriber's signing key
+	encKey  []byte       // the encryption key the centre gave
+	bounds  profile.Wish // policies, path length and names of a subordinate CA
 	linted  [2]certlint.Linted
 }
 
@@ -228,6 +229,9 @@ func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
 	jobs := make([]Job, 0, len(fresh))
 	for _, j := range fresh {
 		j.reserve()
+		if w.is.top {
+			j.Shards[0] = Authorities
+		}
 		j.State, j.Task = Intended, 0
 		if j.profile.Dual {
 			j.State, j.Task = Opened, task
@@ -375,10 +379,9 @@ func (is *Issuer) prepare(j *job, use profile.Use, earlier []byte) ([]byte, erro
 	if use == profile.Enc {
 		i, serial, point = 1, j.Serials.Enc, j.encKey
 	}
-	x := certlint.Context{
-		Profile: j.profile, Use: use, Issuer: is.Cert, Place: is.place(j.Shards[i]),
-		Wish: profile.Wish{Serial: serial, NotBefore: j.From, NotAfter: j.To, Subject: j.subject, Point: point, SAN: j.app.SAN, Codes: j.app.Codes},
-	}
+	x := certlint.Context{Profile: j.profile, Use: use, Issuer: is.Cert, Place: is.place(j.Shards[i]), Wish: j.bounds}
+	x.Wish.Serial, x.Wish.NotBefore, x.Wish.NotAfter, x.Wish.Subject, x.Wish.Point = serial, j.From, j.To, j.subject, point
+	x.Wish.SAN, x.Wish.Codes = j.app.SAN, j.app.Codes
 	tbs := cert.TBS(earlier)
 	if earlier == nil {
 		tbs = j.profile.Draft(use, x.Wish, is.Cert, x.Place)
@@ -533,6 +536,9 @@ func (is *Issuer) publish(j *job, now time.Time) []Publication {
 		return []Publication{one(j.DER.Sign, j.Serials.Sign, j.Escrow, profile.Sign, j.Shards[0]), {Leaf: escrow.Bytes()}}
 	}
 	list := []Publication{one(j.DER.Sign, j.Serials.Sign, j.Serials.Enc, profile.Sign, j.Shards[0])}
+	if j.profile.Usage != "sign" { // whole, so that every reader can check what it issues
+		list = append(list, Publication{Leaf: record.Entry{Kind: record.KindAuthority, At: now, Body: j.DER.Sign}.Bytes()})
+	}
 	if j.DER.Enc != nil {
 		escrow := record.Entry{Kind: record.KindEscrow, At: now, Digest: alg.Digest(j.Serials.Enc, j.handed())}
 		list = append(list, one(j.DER.Enc, j.Serials.Enc, j.Serials.Sign, profile.Enc, j.Shards[1]), Publication{Leaf: escrow.Bytes()})

@@ -18,6 +18,9 @@ const (
 	crlLife  = 7 * 24 * time.Hour
 	crlFresh = 24 * time.Hour
 
+	// arlFresh is how old the root's list, which is good for a year, may grow.
+	arlFresh = 30 * 24 * time.Hour
+
 	// fullPatient is the size from which a full list is not signed anew at each
 	// change but at most every fullFresh: a list of a million entries has 40 MB.
 	// Shards and the delta list show a change at once whatever the size.

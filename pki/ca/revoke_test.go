@@ -260,10 +260,10 @@ func TestListsAreRenewedEveryDay(t *testing.T) {
 func TestAnInterruptedARLWaitsForTheRoot(t *testing.T) {
 	p := newPlace(t)
 	key := newKey(t)
-	root := &ca.Issuer{Key: &signer{Signer: key, store: p.memory}, Cert: selfSigned(t, "根 CA", key, start, start.AddDate(9, 0, 0)), Now: p.Now}
+	p.Root = selfSigned(t, "根 CA", key, start, start.AddDate(9, 0, 0))
 	p.Store = &catest.Failing{Store: p.memory, At: 3} // Lists, IntendList, then RecordList
-	root.Store = p.Store
-	if err := p.SignARL(t.Context(), root, "http://ca.test/arl.crl"); !errors.Is(err, catest.ErrCrash) {
+	root := p.AsRoot(&signer{Signer: key, store: p.memory})
+	if _, err := root.SignARL(t.Context()); !errors.Is(err, catest.ErrCrash) {
 		t.Fatal(err)
 	}
 	intended := p.memory.History()
@@ -274,7 +274,7 @@ func TestAnInterruptedARLWaitsForTheRoot(t *testing.T) {
 		t.Error("the operating key signed the root's list")
 	}
 	p.now = p.now.Add(time.Hour)
-	if err := p.SignARL(t.Context(), root, "http://ca.test/arl.crl"); err != nil {
+	if _, err := root.SignARL(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	l := p.memory.History()[0]

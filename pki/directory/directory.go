@@ -250,9 +250,20 @@ func (d *Directory) authority(der []byte) error {
 	if err := d.tree(organisation(n)); err != nil {
 		return err
 	}
+	serials, ders := [][]byte{[]byte(c.SerialHex())}, [][]byte{der}
+	for _, a := range d.attrs(d.authorityName(n)) { // an earlier certificate of the same name stays beside it
+		for _, v := range a.Values {
+			switch {
+			case a.Type == "serialNumber" && !bytes.Equal(v, serials[0]):
+				serials = append(serials, v)
+			case a.Type == "cACertificate;binary" && !bytes.Equal(v, der):
+				ders = append(ders, v)
+			}
+		}
+	}
 	return d.put(d.authorityName(n), []ldapmsg.Attribute{
 		text("objectClass", "top", "applicationProcess", "pkiCA", "hufuCertificateHolder"), text("cn", n.CN), text("o", n.O),
-		text("serialNumber", c.SerialHex()), {Type: "cACertificate;binary", Values: [][]byte{der}},
+		{Type: "serialNumber", Values: serials}, {Type: "cACertificate;binary", Values: ders},
 	})
 }
 

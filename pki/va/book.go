@@ -3,6 +3,7 @@ package va
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -52,10 +53,10 @@ func copyOf(list []authority) []authority { return append([]authority(nil), list
 // serve fills in the CertIDs answered for: those of CAs with the name that
 // issued the responder's certificate (RFC 6960 §4.2.2.2), whichever of their
 // keys signed; after a CA's key has changed one responder answers for both.
-func (b *book) serve(issuer []byte) *book {
+func (b *book) serve(issuers [][]byte) *book {
 	next := &book{list: b.list, served: map[string][]uint8{}}
 	for n, a := range b.list {
-		if a.cert == nil || !bytes.Equal(a.cert.Subject, issuer) {
+		if a.cert == nil || !slices.ContainsFunc(issuers, func(n []byte) bool { return bytes.Equal(a.cert.Subject, n) }) {
 			continue
 		}
 		for _, h := range ocsp.Hashes {
@@ -95,3 +96,34 @@ func (b *book) named(subject []byte) (numbers []uint8) {
 	}
 	return numbers
 }
+
+// Joined is the newest chain by which another root certifies a CA's own name
+// and key: that certificate first, its root last; nil when there is none. What
+// the ledger names has been checked by the core.
+func (r *Responder) Joined(own []byte) (chain [][]byte) {
+	b, now := r.book.Load(), r.Now()
+	mine, err := cert.Parse(own)
+	if err != nil {
+		return nil
+	}
+	for _, a := range slices.Backward(b.list) {
+		c := a.cert
+		if c == nil || !bytes.Equal(c.Point, mine.Point) || !bytes.Equal(c.Subject, mine.Subject) || bytes.Equal(c.Raw, own) || now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			continue
+		}
+		chain = [][]byte{c.Raw}
+		for len(chain) <= joinedMax && !bytes.Equal(c.Issuer, c.Subject) {
+			up := b.named(c.Issuer)
+			if len(up) == 0 {
+				break
+			}
+			c = b.list[up[len(up)-1]].cert
+			chain = append(chain, c.Raw)
+		}
+		return chain
+	}
+	return nil
+}
+
+// joinedMax bounds the levels above a CA.
+const joinedMax = 5

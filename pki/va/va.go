@@ -32,6 +32,7 @@ type Responder struct {
 	Issuers    [][]byte      // DER certificates of CAs, beside those the ledger names
 	Signer     crypto.Signer // the responder's key
 	Cert       []byte        // DER, issued directly by the CA for signing OCSP
+	Others     []Delegation  // for CAs of other names, such as the root
 	Now        func() time.Time
 	TTL        time.Duration // how long an answer holds; an hour when 0
 	CacheMax   int           // presigned answers kept; 32 Ki when 0
@@ -41,6 +42,7 @@ type Responder struct {
 	Extended bool
 
 	delegate atomic.Pointer[delegate]
+	others   []*delegate // never changed after Start
 	book     atomic.Pointer[book]
 	index    atomic.Pointer[index]
 	cache    *cache
@@ -62,6 +64,12 @@ type lists struct {
 	of map[string]record.CRL
 }
 
+// Delegation is a further right to sign answers: key and DER certificate.
+type Delegation struct {
+	Signer crypto.Signer
+	Cert   []byte
+}
+
 // delegate is the right to sign answers.
 type delegate struct {
 	key  crypto.Signer
@@ -75,6 +83,13 @@ func (r *Responder) Start() error {
 	r.lists.of = map[string]record.CRL{}
 	r.index.Store(new(index))
 	r.book.Store(new(book))
+	for _, o := range r.Others {
+		d, err := delegated(o.Signer, o.Cert)
+		if err != nil {
+			return err
+		}
+		r.others = append(r.others, d)
+	}
 	if err := r.Renew(r.Signer, r.Cert); err != nil {
 		return err
 	}
@@ -98,22 +113,53 @@ func cmpOr(n, otherwise int) int {
 // Renew gives the responder another certificate, as happens often: it is short-lived
 // because nobody can ask for its status (RFC 6960 §4.2.2.2.1).
 func (r *Responder) Renew(key crypto.Signer, der []byte) error {
-	c, err := cert.Parse(der)
+	d, err := delegated(key, der)
 	if err != nil {
-		return fmt.Errorf("responder's certificate: %w", err)
-	}
-	pub, ok := key.Public().(*ecdsa.PublicKey)
-	if !ok || !bytes.Equal(alg.Point(pub), c.Point) {
-		return errors.New("responder's certificate: it is for another key")
-	}
-	if !ocsp.Delegated(c) {
-		return errors.New("responder's certificate: it is not for signing OCSP")
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.delegate.Store(&delegate{key, c})
-	r.book.Store(r.book.Load().serve(c.Issuer))
+	r.delegate.Store(d)
+	r.book.Store(r.book.Load().serve(r.names()))
 	return nil
+}
+
+// delegated checks that a certificate gives the right to sign answers.
+func delegated(key crypto.Signer, der []byte) (*delegate, error) {
+	c, err := cert.Parse(der)
+	if err != nil {
+		return nil, fmt.Errorf("responder's certificate: %w", err)
+	}
+	pub, ok := key.Public().(*ecdsa.PublicKey)
+	if !ok || !bytes.Equal(alg.Point(pub), c.Point) {
+		return nil, errors.New("responder's certificate: it is for another key")
+	}
+	if !ocsp.Delegated(c) {
+		return nil, errors.New("responder's certificate: it is not for signing OCSP")
+	}
+	return &delegate{key, c}, nil
+}
+
+// names are those of the CAs answered for.
+func (r *Responder) names() [][]byte {
+	list := [][]byte{r.delegate.Load().cert.Issuer}
+	for _, d := range r.others {
+		list = append(list, d.cert.Issuer)
+	}
+	return list
+}
+
+// speaks is who signs answers about a CA's certificates (RFC 6960 §4.2.2.2).
+func (r *Responder) speaks(of name) *delegate {
+	b := r.book.Load()
+	if n := of.issuer; len(r.others) > 0 && int(n) < len(b.list) && b.list[n].cert != nil {
+		for _, d := range r.others {
+			if bytes.Equal(d.cert.Issuer, b.list[n].cert.Subject) {
+				return d
+			}
+		}
+	}
+	return r.delegate.Load()
 }
 
 // Answer is what goes back to the asker.
@@ -172,7 +218,7 @@ func (r *Responder) presigned(id []byte, now time.Time) (p *presigned, fresh boo
 	if p == nil || r.index.Load().get(p.of) != p.status {
 		return nil, false
 	}
-	return p, now.Before(p.refresh) && p.by == r.delegate.Load()
+	return p, now.Before(p.refresh) && p.by == r.speaks(p.of)
 }
 
 // admit checks who asks. A signature is checked whenever there is one (GM/T
@@ -222,6 +268,12 @@ func (r *Responder) find(id ocsp.CertID) (of name, s status, ours bool) {
 
 func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time) Answer {
 	d := r.delegate.Load()
+	for _, id := range req.IDs {
+		if of, _, ours := r.find(id); ours {
+			d = r.speaks(of)
+			break
+		}
+	}
 	asOf := r.asOf.Load()
 	// What is known was true when the ledger was last read, not later, and the
 	// answer says so; it holds no longer than the responder's certificate.
@@ -237,6 +289,9 @@ func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time
 	for i, id := range req.IDs {
 		var ours bool
 		of, s, ours = r.find(id)
+		if ours && r.speaks(of) != d { // another's to say: to be asked for by itself
+			s, ours = 0, false
+		}
 		served = served || ours
 		draft.Singles[i] = r.single(id.Raw, of, s)
 		if s == 0 && ours && r.Extended && now.Sub(time.Unix(0, asOf)) < extendedWithin {

@@ -24,6 +24,8 @@ import (
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/format/keyfile"
@@ -41,6 +43,10 @@ var declared = map[string]map[string]string{
 		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
 		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
 		"crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor",
+		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
+		"authority.request/propose": "ca.admin", "authority.request/confirm": "ca.super", "authority.request/reject": "ca.super", "authority.request/withdraw": "ca.admin",
+		"authority.import/propose": "ca.admin", "authority.import/confirm": "ca.super", "authority.import/reject": "ca.super", "authority.import/withdraw": "ca.admin",
+		"authority.revoke/propose": "ca.admin", "authority.revoke/confirm": "ca.super", "authority.revoke/reject": "ca.super", "authority.revoke/withdraw": "ca.admin",
 		"gate.resume/propose": "ca.admin", "gate.resume/confirm": "ca.super", "gate.resume/reject": "ca.super", "gate.resume/withdraw": "ca.admin",
 	},
 	"ra": {
@@ -474,6 +480,7 @@ func (w *world) tries() map[string]try {
 		return w.order(holder(r), "/api/v1/proposals", propose("crl.publish", map[string]string{"reason": "核对"}))
 	}
 	w.gates(m)
+	w.authorities(m)
 	enc := w.cases(m, gets)
 	w.court(m, enc)
 	m["km km.custody"] = gets("custody")
@@ -520,6 +527,67 @@ func (w *world) gates(m map[string]try) {
 	}
 	w.done("ca-admin", w.sign("ca-admin", "/api/v1/proposals", propose("gate.suspend", halted))) // what is not suspended is not resumed
 	w.matter(m, "ca", "gate.resume", halted, "ca-admin", "ca-super")
+}
+
+// authorities are the changes to which CAs there are below this one.
+func (w *world) authorities(m map[string]try) {
+	below := func(cn string) map[string]any {
+		key, err := sm2.GenerateKey(rand.Reader)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		req, err := csr.New(dn.Name{C: "CN", O: "样例", CN: cn}.Bytes(), key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return map[string]any{"csr": string(csr.PEM(req)), "issuer": "root", "path_len": 0, "days": 365, "policies": []string{"2.999.1.1.1"}}
+	}
+	w.matter(m, "ca", "authority.sign", below("下级 CA 甲"), "ca-admin", "ca-super")
+	waiting := w.agree("authority.sign", below("下级 CA 乙"), "ca-admin", "ca-super")
+	m["ca authority.sign/release"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": waiting})
+	}
+	made := w.agree("authority.sign", below("下级 CA 丙"), "ca-admin", "ca-super")
+	for _, who := range []string{"ca-operator", "ca-operator2"} {
+		w.sign(who, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": made})
+	}
+	w.done("ca-admin", made)
+	var v struct{ Result []byte }
+	w.must("ca-admin", "GET", "/api/v1/proposals/"+made, nil, &v)
+	c, err := cert.FromPEM(v.Result)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.matter(m, "ca", "authority.revoke", map[string]string{"serial": c.SerialHex(), "reason": "superseded"}, "ca-admin", "ca-super")
+	w.matter(m, "ca", "authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
+	w.matter(m, "ca", "authority.import", w.joined(), "ca-admin", "ca-super")
+}
+
+// joined is what another root returns for the CA's own request.
+func (w *world) joined() map[string]string {
+	w.t.Helper()
+	id := w.agree("authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
+	w.done("ca-admin", id)
+	var v struct{ Result []byte }
+	w.must("ca-admin", "GET", "/api/v1/proposals/"+id, nil, &v)
+	req, err := csr.Parse(v.Result)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	key, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	name, from := dn.Name{C: "CN", O: "样例", CN: "样例根"}.Bytes(), time.Now().Add(-time.Hour).UTC()
+	seal := func(subject, point []byte) string {
+		der, err := cert.Seal(cert.Draft{Serial: []byte{0x41, 1, 2, 3, 4, 5, 6, 7, 8}, Issuer: name, Subject: subject, NotBefore: from, NotAfter: from.AddDate(5, 0, 0), Point: point,
+			Extensions: []cert.Extension{cert.SKI(point), cert.CA(-1), cert.KeyUsage(cert.UsageCA)}}.TBS(), key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return string(cert.PEM(der))
+	}
+	return map[string]string{"certificate": seal(req.Subject, req.Point), "chain": seal(name, alg.Point(&key.PublicKey))}
 }
 
 func (w *world) agree(matter string, content any, by, and string) string {

@@ -3,6 +3,7 @@
 package proposals
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,7 @@ type ChangeView struct {
 	Lines   []proposal.Line `json:"lines"`
 	Events  []ChangeEvent   `json:"events"`
 	May     []string        `json:"may"`
+	Shares  bool            `json:"shares"` // a release carries the person's own share
 	Trouble *refusal.Report `json:"trouble,omitempty"`
 	Result  []byte          `json:"result,omitempty"`
 }
@@ -97,6 +99,7 @@ func (a *API) view(ctx context.Context, r proposal.Record, who access.Person) Ch
 	if err != nil {
 		return v
 	}
+	v.Shares = m.Accept != nil
 	if shown, _ := m.Read(ctx, r.Content); shown.Lines != nil { // refused once it is carried out, but still to be read
 		v.Lines = shown.Lines
 	}
@@ -225,7 +228,11 @@ func (a *API) result(s *api.Site) {
 	api.Handle(s, api.Op{ID: "proposal-result", Method: http.MethodGet, Path: "/api/v1/proposals/{id}/result", Summary: "变更的结果（文件）"},
 		func(ctx context.Context, in *idIn) (*api.File, error) {
 			r, err := a.Desk.Get(ctx, in.ID)
-			return api.Attachment(r.ID+".json", "application/octet-stream", r.Result), err
+			name := r.ID + ".json"
+			if bytes.HasPrefix(r.Result, []byte("-----BEGIN ")) {
+				name = r.ID + ".pem"
+			}
+			return api.Attachment(name, "application/octet-stream", r.Result), err
 		})
 }
 

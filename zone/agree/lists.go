@@ -16,6 +16,7 @@ import (
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/crl"
 	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/pki/ca"
 )
 
 // lists downloads revocation lists where certificates say they lie.
@@ -115,7 +116,7 @@ func (l *list) with(changes *list, s Subject, now time.Time) Answer {
 
 // Which list speaks of whom.
 func full(s Subject) string {
-	if s.Scope == "" || s.Scope == "full" {
+	if s.Scope == "" && s.Shard >= 0 || s.Scope == "full" {
 		return "full"
 	}
 	return ""
@@ -123,6 +124,8 @@ func full(s Subject) string {
 
 func sharded(s Subject) string {
 	switch {
+	case s.Scope == "" && s.Shard < 0:
+		return "" // the root's
 	case s.Scope == "":
 		return "shard-" + strconv.Itoa(s.Shard)
 	case strings.HasPrefix(s.Scope, "shard-"):
@@ -133,6 +136,9 @@ func sharded(s Subject) string {
 
 // others are lists only the ledger tells us of, such as that of CA certificates.
 func others(s Subject) string {
+	if s.Scope == "" && s.Shard == ca.Authorities {
+		return "arl"
+	}
 	if s.Scope != "" && full(s) == "" && sharded(s) == "" && !strings.HasPrefix(s.Scope, delta) {
 		return s.Scope
 	}
@@ -152,7 +158,7 @@ func (b *book) changes(s Subject) string {
 	}
 	b.RLock()
 	defer b.RUnlock()
-	if _, ok := b.lists[delta]; ok {
+	if _, ok := b.lists[delta]; ok && s.Shard >= 0 {
 		return delta
 	}
 	return ""

@@ -136,13 +136,18 @@ func start(g *plant.Group, c Config) error {
 	sealer := (&ledger.Sealer{
 		DB: db, Log: castore.Log, Origin: Origin(c.Cert), Key: ledgerKey, Targets: []ledger.Target{target}, Now: c.Now, Bodies: store.Bodies,
 	}).Start()
-	publisher := (&ca.Publisher{Issuer: is}).Start()
 	is.Wake = sealer.Wake
+	below, err := rootOf(is, store, c.Device)
+	if err != nil {
+		return err
+	}
+	publisher := (&ca.Publisher{Issuer: is, Root: below.issuers["root"]}).Start()
+	below.changed = publisher.Wake
 	keeper, err := c.keeper(db, is)
 	if err != nil {
 		return err
 	}
-	if err := manage(g, c, keeper, is, publisher, store, files); err != nil {
+	if err := manage(g, c, keeper, is, publisher, store, below, files); err != nil {
 		return err
 	}
 	if err := notBehind(g.Context(), db, target, c.Now); err != nil {

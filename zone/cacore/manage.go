@@ -33,15 +33,15 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), listMatters(nil))
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil))
 }
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), listMatters(publisher))}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher))}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
@@ -56,7 +56,11 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 			return nil, err
 		}
 		agree, err := reconciled(ctx, books)
-		return append(list, agree), err
+		if err != nil {
+			return nil, err
+		}
+		more, err := below.above(ctx, c.Now())
+		return append(append(list, agree), more...), err
 	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }

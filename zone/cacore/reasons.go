@@ -10,3 +10,6 @@ var BadOrder = &refusal.Reason{Kind: refusal.Invalid, Code: "crl.order", Text: "
 
 // BadPeriod is why a period of statistics is refused.
 var BadPeriod = &refusal.Reason{Kind: refusal.Invalid, Code: "statistics.period", Text: "统计期间不合规定", Clause: "GM/T 0034 §5.3.4", Fix: "请给出如 2026-01-01 的起止日期，止不早于起"}
+
+// BadAuthority is why a change to the CAs below or above this one is refused.
+var BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "authority.change", Text: "下级或上级 CA 的变更不合规定", Clause: "GM/T 0034 §8.2.4", Fix: "请按提示修改"}

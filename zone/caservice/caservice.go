@@ -49,6 +49,7 @@ const (
 	KeyServer   = "ra-server"
 	KeyAudit    = "audit-ra"
 	KeyOCSP     = "ocsp"
+	KeyOCSPRoot = "ocsp-root"
 	KeyIdentity = "identity"
 )
 
@@ -74,6 +75,7 @@ type Config struct {
 	Origin    string
 	Chain     [][]byte // DER: issuing CA, then root
 	OCSPCert  []byte
+	OCSPRoot  []byte // of the responder for what the root issued; nil when there is none
 	BlindKey  []byte
 	CPS       string
 	Accord    string
@@ -154,6 +156,13 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	}
 	src := ledger.Dir(c.ledger())
 	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now, Extended: c.Extended}
+	if c.OCSPRoot != nil {
+		root, err := c.Device.Signer(KeyOCSPRoot)
+		if err != nil {
+			return nil, nil, err
+		}
+		resp.Others = []va.Delegation{{Signer: root, Cert: c.OCSPRoot}}
+	}
 	if err := resp.Start(); err != nil {
 		return nil, nil, err
 	}
@@ -177,7 +186,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	g.Go(func(ctx context.Context) {
 		dir.Run(ctx, &ledger.Follower{Source: src, Key: c.LedgerKey, Origin: c.Origin, At: dir.At()}, follow)
 	})
-	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1]}, Now: c.Now}
+	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1], "ca-own.cer": c.Chain[0]}, Newer: c.newer(resp), Now: c.Now}
 	if err := pub.Open(); err != nil {
 		return nil, nil, err
 	}
@@ -307,7 +316,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
 	}
-	ops := &raapi.API{Desk: r, Chain: c.Chain, Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
@@ -327,4 +336,26 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
 	return g.Serve("注册系统", c.Console, page.Guarded(front))
+}
+
+// newer serves what another root issued for the CA where its certificates look
+// for their issuer; the CA's own lies at ca-own.cer.
+func (c Config) newer(resp *va.Responder) func(name string) []byte {
+	return func(name string) []byte {
+		chain := resp.Joined(c.Chain[0])
+		switch {
+		case len(chain) == 0:
+		case name == "ca.cer":
+			return chain[0]
+		case name == "joined-root.cer":
+			return chain[len(chain)-1]
+		}
+		return nil
+	}
+}
+
+// chains are what a package carries: the joined chain, if there is one, and the
+// institution's own.
+func (c Config) chains(resp *va.Responder) func() [][]byte {
+	return func() [][]byte { return append(resp.Joined(c.Chain[0]), c.Chain...) }
 }

@@ -48,9 +48,15 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 		if err != nil {
 			return nil, true, err
 		}
-		share, err := p.share(ctx)
-		if err != nil {
+		var v proposals.ChangeView
+		if err := p.Call(ctx, http.MethodGet, "/api/v1/proposals/"+escape(id), nil, &v); err != nil {
 			return nil, true, err
+		}
+		var share []byte
+		if v.Shares {
+			if share, err = p.share(ctx); err != nil {
+				return nil, true, err
+			}
 		}
 		out, err = p.propose(ctx, proposal.Order{Act: proposal.Release, ID: id, Note: a.Note, Share: share})
 		return out, true, err

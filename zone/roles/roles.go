@@ -96,7 +96,9 @@ func changes(system string) (rows []Row) {
 			if s.NotBy != "" {
 				r.NotBy = k.ActTitle(s.NotBy)
 			}
-			rows = append(rows, r)
+			if !slices.ContainsFunc(rows, func(o Row) bool { return o.Act == r.Act }) { // several release
+				rows = append(rows, r)
+			}
 		}
 	}
 	return rows

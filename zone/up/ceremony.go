@@ -126,7 +126,7 @@ func (y *ceremony) keys(context.Context) error {
 		labels []string
 	}{
 		{"ca", &y.ca, []string{cacore.KeyRoot, cacore.KeyCA, cacore.KeyServer, cacore.KeyLedger, cacore.KeyAudit}},
-		{"ra", &y.ra, []string{caservice.KeyServer, caservice.KeyAudit, caservice.KeyOCSP}},
+		{"ra", &y.ra, []string{caservice.KeyServer, caservice.KeyAudit, caservice.KeyOCSP, caservice.KeyOCSPRoot}},
 		{"km", &y.km, []string{kmcore.KeyStaffCA, kmcore.KeyIdentity, kmcore.KeyAudit}},
 	} {
 		if err := write(y.path("secrets", d.name+".pass"), []byte(rand.Text()), 0o600); err != nil {
@@ -272,15 +272,28 @@ func (y *ceremony) institution(ctx context.Context) error {
 	return nil
 }
 
-// arl has the root sign the first list of revoked CA certificates.
+// arl has the root sign the first list of revoked CA certificates, and the
+// certificate of the responder that answers for them.
 func (y *ceremony) arl(ctx context.Context, is *ca.Issuer) error {
 	rootKey, err := y.ca.Signer(cacore.KeyRoot)
 	if err != nil {
 		return err
 	}
-	root := *is
-	root.Key, root.Cert = rootKey, y.root
-	return is.SignARL(ctx, &root, y.world.PublicURL+"/crl/arl.crl")
+	root := is.AsRoot(rootKey)
+	ocsp, err := y.ra.Signer(caservice.KeyOCSPRoot)
+	if err != nil {
+		return err
+	}
+	der, err := root.IssueInternal(ctx, "ceremony-ocsp-root", "ocsp", name("根状态查询服务器"), point(ocsp))
+	if err != nil {
+		return err
+	}
+	y.note("签发根状态查询服务器，SM3 %x", alg.Digest(der))
+	if err := write(y.path("certificates", "ocsp-root.pem"), cert.PEM(der), 0o644); err != nil {
+		return err
+	}
+	_, err = root.SignARL(ctx)
+	return err
 }
 
 // keyCentre: the KM's own CA, its identity, its people (GM/T 0034 §9.2.4).

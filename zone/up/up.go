@@ -205,7 +205,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	certs, err := c.certificates("root-ca", "operating-ca", "ca-server", "ra-server", "ocsp", "km-identity", "km-staff-ca")
+	certs, rootStatus, err := c.standing()
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +262,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Dir: c.path("ra"), Database: c.path("ra", "ra.db"), Device: raDev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
-			OCSPCert: certs["ocsp"].Raw, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
+			OCSPCert: certs["ocsp"].Raw, OCSPRoot: rootStatus, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
 			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: agreement.Figures(),
 		}, ready)
 	}
@@ -302,6 +302,23 @@ func (c Config) certificates(names ...string) (map[string]*cert.Certificate, err
 		}
 	}
 	return all, nil
+}
+
+// standing reads the certificates the zones run with, and that of the responder
+// for what the root issued, which a folder from before does not have.
+func (c Config) standing() (certs map[string]*cert.Certificate, status []byte, err error) {
+	certs, err = c.certificates("root-ca", "operating-ca", "ca-server", "ra-server", "ocsp", "km-identity", "km-staff-ca")
+	if err != nil {
+		return nil, nil, err
+	}
+	own, err := c.certificates("ocsp-root")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return certs, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return certs, own["ocsp-root"].Raw, nil
 }
 
 // mark stands on every page: nobody should take an evaluation for the real thing.

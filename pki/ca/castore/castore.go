@@ -310,6 +310,11 @@ func (s *Store) Authority(ctx context.Context, leaf, der []byte, line audit.Entr
 	})
 }
 
+// Authorities are the CA certificates recorded with Authority, oldest first.
+func (s *Store) Authorities(ctx context.Context) ([][]byte, error) {
+	return s.collect(ctx, nil, `SELECT der FROM authority ORDER BY leaf`)
+}
+
 // Bodies returns the DER that lies beside leaves [from, to).
 func (s *Store) Bodies(ctx context.Context, from, to int64) (bodies [][]byte, err error) {
 	for _, q := range []string{

@@ -138,7 +138,7 @@ func (s *Store) partsOf(tx *sqldb.Tx, l ca.List, shard int) ([]block, error) {
 		}
 	}
 	if shard == ca.Full {
-		return cut(join(tx, `SELECT entry FROM revoked WHERE not_after = 0 OR not_after >= $1 ORDER BY serial`, before))
+		return cut(join(tx, `SELECT entry FROM revoked WHERE shard >= 0 AND (not_after = 0 OR not_after >= $1) ORDER BY serial`, before))
 	}
 	return cut(join(tx, `SELECT entry FROM revoked WHERE shard = $1 AND (not_after = 0 OR not_after >= $2) ORDER BY serial`, shard, before))
 }
@@ -178,7 +178,7 @@ func (s *Store) goOn(tx *sqldb.Tx, scope string, shard int, last, upto, before i
 	const changed = `SELECT entry FROM revoked WHERE (not_after = 0 OR not_after >= $1) AND serial IN (SELECT serial FROM status_change WHERE seq > $2)`
 	var fresh []byte
 	if shard == ca.Full {
-		fresh, err = join(tx, changed+` ORDER BY serial`, before, upto)
+		fresh, err = join(tx, changed+` AND shard >= 0 ORDER BY serial`, before, upto)
 	} else {
 		fresh, err = join(tx, changed+` AND shard = $3 ORDER BY serial`, before, upto, shard)
 	}
@@ -213,7 +213,7 @@ func serials(tx *sqldb.Tx, to map[string]struct{}, q string, args ...any) error 
 // changesSince are the entries of a delta list: what is revoked or held after a
 // change, and a removal for what is released.
 func changesSince(tx *sqldb.Tx, since int64) ([]byte, error) {
-	all, err := join(tx, `SELECT entry FROM revoked WHERE serial IN (SELECT serial FROM status_change WHERE seq > $1) ORDER BY serial`, since)
+	all, err := join(tx, `SELECT entry FROM revoked WHERE shard >= 0 AND serial IN (SELECT serial FROM status_change WHERE seq > $1) ORDER BY serial`, since)
 	if err != nil {
 		return nil, err
 	}

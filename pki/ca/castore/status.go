@@ -16,7 +16,7 @@ import (
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
-const keyCompromise = 1 // RFC 5280 §5.3.1
+const keyCompromise, caCompromise = 1, 2 // RFC 5280 §5.3.1
 
 // profileOf reads the profile's name off an application on record.
 func profileOf(content []byte) string {
@@ -93,12 +93,16 @@ func change(tx *sqldb.Tx, request string, c ca.Issued, at time.Time) error {
 	if _, err := tx.Exec(`INSERT INTO status_change (request, serial, at, changed_at, revoked, reason, seq, was) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, request, c.Serial, c.RevokedAt.Unix(), at.UnixMilli(), c.Revoked, c.Reason, seq, was > 0); err != nil {
 		return err
 	}
-	for _, shard := range []int{c.Shard, ca.Full, ca.Delta} {
+	behind := []int{c.Shard, ca.Full, ca.Delta}
+	if c.Shard == ca.Authorities { // it stands in the root's list only
+		behind = behind[:1]
+	}
+	for _, shard := range behind {
 		if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, at.UnixMilli()); err != nil {
 			return err
 		}
 	}
-	if !c.Revoked || c.Reason == hold || c.Reason == keyCompromise {
+	if !c.Revoked || c.Reason == hold || c.Reason == keyCompromise || c.Reason == caCompromise {
 		return nil // on hold it is still theirs; a key that was given away is never certified again
 	}
 	_, err = tx.Exec(`DELETE FROM live_key WHERE job = $1`, c.Request)

@@ -34,6 +34,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"expired entries leave after one list more":           expired,
 		"a list goes on from the one before":                  goesOn,
 		"lists are numbered and clear their own mark":         lists,
+		"the root's list has its own certificates only":       authorities,
 		"what is revoked after a list was drafted marks anew": anew,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -537,5 +538,47 @@ func expired(t *testing.T, s ca.Store) {
 		if n > 0 != want {
 			t.Errorf("list %d: %d bytes of entries", i, n)
 		}
+	}
+}
+
+// What the root issued stands in the root's list, and in no list of the CA's.
+func authorities(t *testing.T, s ca.Store) {
+	ctx := t.Context()
+	j := Job(1)
+	j.State, j.Task, j.Serials.Enc, j.TBS = ca.Intended, 0, nil, ca.Pair{Sign: []byte("tbs")}
+	j.Content, j.Shards[0] = []byte(`{"profile":"subordinate-ca"}`), ca.Authorities
+	if err := s.Open(ctx, []ca.Job{j}, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	j.State, j.DER.Sign = ca.Recorded, []byte("der")
+	if err := s.Record(ctx, []ca.Job{j}, []ca.Publication{{Leaf: []byte("a")}, {Leaf: []byte("b")}}, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	other := Issue(t, s, 2)
+	c, err := s.Certificate(ctx, j.Serials.Sign)
+	if err != nil || c.Shard != ca.Authorities {
+		t.Fatalf("%+v %v", c, err)
+	}
+	c.Revoked, c.Reason, c.RevokedAt = true, 2, at
+	if err := s.Revoke(ctx, "R1", []ca.Issued{c}, nil, nil, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	dirty(t, s, ca.Authorities)
+	for _, shard := range []int{ca.Full, other.Shards[0]} {
+		if _, entries := intend(t, s, shard); len(entries) > 0 {
+			t.Errorf("list %d has %x", shard, entries)
+		}
+	}
+	if entries := since(t, s, 0); len(entries) > 0 {
+		t.Errorf("the list of changes has %x", entries)
+	}
+	if _, entries := intend(t, s, ca.Authorities); !bytes.Contains(entries, c.Serial) {
+		t.Error("the root's list does not have it")
+	}
+	dirty(t, s)
+	again := j
+	again.ID, again.Serials.Sign, again.State = "A9", Job(9).Serials.Sign, ca.Intended
+	if err := s.Open(ctx, []ca.Job{again}, nil, at); !errors.Is(err, ca.KeyInUse) {
+		t.Errorf("a compromised CA's key was certified again: %v", err)
 	}
 }

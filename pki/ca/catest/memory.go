@@ -251,7 +251,7 @@ func (m *Memory) Certificate(_ context.Context, serial []byte) (ca.Issued, error
 	return c, nil
 }
 
-const keyCompromise, hold = 1, 6 // RFC 5280 §5.3.1
+const keyCompromise, caCompromise, hold = 1, 2, 6 // RFC 5280 §5.3.1
 
 // Revoke changes the status of certificates.
 func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, entries []ca.Publication, lines []audit.Entry, a *ca.Ask, at time.Time) error {
@@ -278,8 +278,11 @@ func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, 
 			m.revoked[plain(c.Serial)] = revoked{c.Shard, entry, c.NotAfter}
 		}
 		m.changes = append(m.changes, changed{request, c, at})
-		m.dirty[c.Shard], m.dirty[ca.Full], m.dirty[ca.Delta] = true, true, true
-		if c.Revoked && c.Reason != keyCompromise && c.Reason != hold { // a key that was given away is never certified again
+		m.dirty[c.Shard] = true
+		if c.Shard != ca.Authorities { // that one stands in the root's list only
+			m.dirty[ca.Full], m.dirty[ca.Delta] = true, true
+		}
+		if c.Revoked && c.Reason != keyCompromise && c.Reason != caCompromise && c.Reason != hold { // a key that was given away is never certified again
 			maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
 		}
 	}
@@ -355,7 +358,7 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 		r := m.revoked[serial]
 		_, recent := moved[serial]
 		ended := !r.notAfter.IsZero() && r.notAfter.Before(before)
-		if shard == ca.Delta && recent || shard == ca.Full && !ended || r.shard == shard && !ended {
+		if shard == ca.Delta && recent && r.shard >= 0 || shard == ca.Full && !ended && r.shard >= 0 || r.shard == shard && !ended {
 			all = append(all, r.entry...)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/va"
 )
@@ -48,6 +49,11 @@ func (p *Public) crl(c *fasthttp.RequestCtx, name string) {
 // certificate serves a CA's certificate: "/aia/ca.cer".
 func (p *Public) certificate(c *fasthttp.RequestCtx, name string) {
 	f, ok := p.aia[name]
+	if p.Newer != nil {
+		if der := p.Newer(name); der != nil {
+			f, ok = file{der, etag(alg.Digest(der))}, true
+		}
+	}
 	if !ok {
 		p.notFound(c)
 		return

@@ -26,9 +26,10 @@ import (
 // Public answers strangers. Set the fields, then call Open.
 type Public struct {
 	Responder *va.Responder
-	Dir       string            // folder of the ledger's files
-	OCSPPath  string            // "/ocsp" when empty
-	AIA       map[string][]byte // "ca.cer" → DER certificate, under /aia/
+	Dir       string                   // folder of the ledger's files
+	OCSPPath  string                   // "/ocsp" when empty
+	AIA       map[string][]byte        // "ca.cer" → DER certificate, under /aia/
+	Newer     func(name string) []byte // in place of AIA's, nil for none; may be nil
 	Now       func() time.Time
 
 	Stats Stats

@@ -193,7 +193,7 @@ const submits = {
       order.ids = $$('input[data-pick]:checked').map(e => e.value);
       if (!order.ids.length) throw new Error('请先在列表中选择');
     }
-    if (order.act === 'release') { // a custodian's own share goes with it
+    if ('share' in form.dataset) { // a custodian's own share goes with it
       await opened();
       const own = await call('GET', '/api/v1/custody');
       order.share = key.share(own.sealed, own.centre);

@@ -1,0 +1,179 @@
+package cacore
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/base/strict"
+	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/csr"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/web/api"
+)
+
+// joining is what a proposal to ask another root says.
+type joining struct {
+	To string `json:"to"` // name of the root or its institution
+}
+
+// joined is what a proposal to take its answer says.
+type joined struct {
+	Certificate string `json:"certificate"` // PEM
+	Chain       string `json:"chain"`       // PEM: what stands above it, the root last
+}
+
+const joinClause = "GM/T 0034 §5.1"
+
+// join are the changes to which roots stand above this CA.
+func (a *authorities) join() []proposal.Matter {
+	return []proposal.Matter{
+		{
+			Name: "authority.request", Title: "向上级根申请证书", Clause: joinClause, Propose: access.CAAdmin, Confirm: access.CASuper,
+			Fields: []proposal.Field{{Name: "to", Title: "上级根的名称", Kind: "text", Need: true, Hint: "执行后在“结果”中下载证书请求：运营 CA 现有的密钥和名称"}},
+			Read:   a.readJoining, Do: a.request,
+		},
+		{
+			Name: "authority.import", Title: "导入并启用上级根签发的证书", Clause: joinClause, Propose: access.CAAdmin, Confirm: access.CASuper,
+			Fields: []proposal.Field{
+				{Name: "certificate", Title: "上级根签发的运营 CA 证书", Kind: "pem", Need: true},
+				{Name: "chain", Title: "其上各级证书，根在最后", Kind: "pem", Need: true, Hint: "批准前请按另一渠道核对根证书的 SM3"},
+			},
+			Read: a.readJoined, Do: a.activate,
+		},
+	}
+}
+
+func (a *authorities) readJoining(_ context.Context, content []byte) (proposal.Shown, error) {
+	var j joining
+	if err := strict.JSON(content, &j); err != nil {
+		return proposal.Shown{}, BadAuthority.At("content", joinClause).Because("字段为 to")
+	}
+	if err := text("to", j.To, 100); err != nil {
+		return proposal.Shown{}, BadAuthority.At("to", joinClause).Because("应为 1 至 100 字，首尾无空白")
+	}
+	canonical, err := json.Marshal(j)
+	is := a.issuers["operating"]
+	return proposal.Shown{Content: canonical, Title: j.To, Lines: []proposal.Line{
+		{Name: "上级根", Value: j.To}, {Name: "主体", Value: dn.Text(is.Cert.Subject)}, {Name: "公钥标识", Value: strings.ToUpper(hex.EncodeToString(cert.KeyID(is.Cert.Point)))},
+	}}, err
+}
+
+// request writes the request. Made again it says the same under another signature.
+func (a *authorities) request(context.Context, proposal.Record) ([]byte, error) {
+	der, err := a.issuers["operating"].JoinRequest()
+	if err != nil {
+		return nil, err
+	}
+	return csr.PEM(der), nil
+}
+
+// chain reads the certificates of a proposal, its own first.
+func (j joined) chain() (list []*cert.Certificate, err error) {
+	for _, f := range []struct{ name, text string }{{"certificate", j.Certificate}, {"chain", j.Chain}} {
+		rest := []byte(f.text)
+		for n := 0; len(bytes.TrimSpace(rest)) > 0 || n == 0; n++ {
+			var block *pem.Block
+			if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" || n > 0 && f.name == "certificate" || len(list) > 8 {
+				return nil, BadAuthority.At(f.name, "RFC 7468").Because("应为 PEM 格式的 SM2 证书")
+			}
+			c, err := cert.Parse(block.Bytes)
+			if err != nil {
+				return nil, BadAuthority.At(f.name, "GM/T 0015 §5.2").Because("%v", err)
+			}
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+func (a *authorities) readJoined(ctx context.Context, content []byte) (proposal.Shown, error) {
+	var j joined
+	if err := strict.JSON(content, &j); err != nil {
+		return proposal.Shown{}, BadAuthority.At("content", joinClause).Because("字段为 certificate、chain")
+	}
+	chain, err := j.chain()
+	if err != nil {
+		return proposal.Shown{}, err
+	}
+	if err := a.issuers["operating"].CheckJoined(chain); err != nil {
+		return proposal.Shown{}, err
+	}
+	root := chain[len(chain)-1]
+	shown := proposal.Shown{Title: dn.Text(root.Subject), Lines: []proposal.Line{
+		{Name: "运营 CA 证书", Value: "序列号 " + chain[0].SerialHex() + "，至 " + chain[0].NotAfter.Format("2006-01-02")},
+		{Name: "签发者", Value: dn.Text(chain[0].Issuer)}, {Name: "根", Value: dn.Text(root.Subject)}, {Name: "根证书 SM3", Value: hex.EncodeToString(alg.Digest(root.Raw))},
+	}}
+	if shown.Content, err = json.Marshal(j); err != nil {
+		return shown, err
+	}
+	known, err := a.store.Authorities(ctx)
+	if slices.ContainsFunc(known, func(der []byte) bool { return bytes.Equal(der, chain[0].Raw) }) {
+		return shown, BadAuthority.At("certificate", joinClause).Because("此证书已经导入")
+	}
+	return shown, err
+}
+
+// activate puts the chain on the ledger, the root first, from which the service
+// zone hands it out. Each certificate is put there once.
+func (a *authorities) activate(ctx context.Context, r proposal.Record) ([]byte, error) {
+	var j joined
+	if err := json.Unmarshal(r.Content, &j); err != nil {
+		return nil, err
+	}
+	chain, err := j.chain()
+	if err != nil {
+		return nil, err
+	}
+	is := a.issuers["operating"]
+	if err := is.CheckJoined(chain); err != nil {
+		return nil, err
+	}
+	known, err := a.store.Authorities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(chain) - 1; i >= 0; i-- {
+		if slices.ContainsFunc(known, func(der []byte) bool { return bytes.Equal(der, chain[i].Raw) }) {
+			continue
+		}
+		leaf, line := ca.Authority(chain[i].Raw, is.Now())
+		line.Who, line.Item, line.Detail = "system:ca", "authority.import", r.ID
+		if err := a.store.Authority(ctx, leaf, chain[i].Raw, line); err != nil {
+			return nil, err
+		}
+	}
+	if is.Wake != nil {
+		is.Wake()
+	}
+	return nil, nil
+}
+
+// above are the operator's lines about what other roots issued.
+func (a *authorities) above(ctx context.Context, now time.Time) ([]api.Check, error) {
+	known, err := a.store.Authorities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []api.Check
+	is := a.issuers["operating"]
+	for _, der := range known {
+		c, err := cert.Parse(der)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Equal(c.Point, is.Cert.Point) && !bytes.Equal(der, is.Cert.Raw) {
+			list = append(list, api.Expiry("上级根证书 "+dn.Text(c.Issuer), c.NotAfter, now, 365*24*time.Hour, "请向上级根续签并导入"))
+		}
+	}
+	return list, nil
+}
