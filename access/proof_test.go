@@ -3,6 +3,7 @@ package access_test
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/hufu-pki/hufu/access"
@@ -68,4 +69,23 @@ func FuzzProof(f *testing.F) {
 			t.Errorf("another proof of item 3: %+v", q)
 		}
 	})
+}
+
+// The proofs made together are those made one by one.
+func TestProofsTogether(t *testing.T) {
+	if len(access.Proofs(nil)) != 0 {
+		t.Error("proofs of nothing")
+	}
+	for n := 1; n <= 33; n++ {
+		items := make([]access.Item, n)
+		for i := range items {
+			items[i] = access.Item{Kind: "test", ID: fmt.Sprint(i), Seq: i, Digest: []byte{byte(i)}}
+		}
+		all := access.Proofs(items)
+		for i := range items {
+			if want := access.ProofOf(items, i); !reflect.DeepEqual(all[i], want) {
+				t.Fatalf("%d of %d: %+v, want %+v", i, n, all[i], want)
+			}
+		}
+	}
 }

@@ -134,6 +134,34 @@ func ProofOf(items []Item, i int) Proof {
 	return Proof{i, len(items), path(leaves, i)}
 }
 
+// Proofs are the proofs of all items, at the cost of one tree.
+func Proofs(items []Item) []Proof {
+	list := make([]Proof, len(items))
+	for i := range list {
+		list[i] = Proof{Index: i, Count: len(items)}
+	}
+	var grow func(lo, hi int) []byte
+	grow = func(lo, hi int) []byte {
+		if hi-lo == 1 {
+			return items[lo].leaf()
+		}
+		k := lo + split(hi-lo)
+		left, right := grow(lo, k), grow(k, hi)
+		for i := lo; i < hi; i++ {
+			other := right
+			if i >= k {
+				other = left
+			}
+			list[i].Path = append(list[i].Path, other)
+		}
+		return alg.Digest([]byte{1}, left, right)
+	}
+	if len(items) > 0 {
+		grow(0, len(items))
+	}
+	return list
+}
+
 func path(leaves [][]byte, i int) [][]byte {
 	if len(leaves) <= 1 {
 		return nil

@@ -14,26 +14,46 @@ import (
 )
 
 type asCmd struct {
-	Dir     string   `help:"数据目录。" default:"./hufu-data"`
-	JSON    bool     `help:"输出 JSON。"`
-	Note    string   `help:"意见。"`
-	State   string   `help:"按状态查询。"`
-	Kind    string   `help:"按案件种类查询。"`
-	Q       string   `help:"按姓名、编号、序列号等查询。"`
-	After   string   `help:"上一页最后一件的编号。"`
-	Limit   int      `help:"每页件数。"`
-	Reason  string   `help:"撤销原因，如 keyCompromise。"`
-	Ground  string   `help:"撤销依据：holder untrue breach unsafe law loss court。"`
-	Asker   string   `help:"申请方：holder（默认）unit authority court institution。"`
-	CSR     string   `help:"新的证书请求文件（更新、补办、密钥恢复）。"`
-	Out     string   `help:"输出目录或文件。"`
-	From    string   `help:"统计起始日，如 2026-01-01。"`
-	To      string   `help:"统计截止日（含）。"`
-	CSV     bool     `help:"输出 CSV（统计）。"`
+	Dir      string `help:"数据目录。" default:"./hufu-data"`
+	JSON     bool   `help:"输出 JSON。"`
+	Note     string `help:"意见。"`
+	State    string `help:"按状态查询。"`
+	Kind     string `help:"按案件种类查询。"`
+	Q        string `help:"按姓名、编号、序列号等查询。"`
+	After    string `help:"上一页最后一件的编号。"`
+	Limit    int    `help:"每页件数。"`
+	Reason   string `help:"撤销原因，如 keyCompromise。"`
+	Ground   string `help:"撤销依据：holder untrue breach unsafe law loss court。"`
+	Asker    string `help:"申请方：holder（默认）unit authority court institution。"`
+	CSR      string `help:"新的证书请求文件（更新、补办、密钥恢复）。"`
+	Out      string `help:"输出目录或文件。"`
+	From     string `help:"统计起始日，如 2026-01-01。"`
+	To       string `help:"统计截止日（含）。"`
+	CSV      bool   `help:"输出 CSV（统计）。"`
+	Personal bool   `help:"导出含姓名和证件号码；须以 --note 写明事由。"`
+	bulkFlags
 	Person  string   `arg:"" help:"人员，如 ra-clerk。"`
 	Room    string   `arg:"" help:"系统：ra、ca、km。"`
 	Verb    string   `arg:"" help:"动作，如 submit。"`
 	Objects []string `arg:"" optional:"" help:"对象：文件、案件编号或序列号。"`
+}
+
+// bulkFlags are what many certificates are found by.
+type bulkFlags struct {
+	Profile       string   `help:"批量：证书模板。"`
+	Unit          string   `help:"批量：单位，主体的 O 全称。"`
+	Policy        string   `help:"批量：证书策略 OID。"`
+	Algorithm     string   `help:"批量：密钥算法，SM2。"`
+	Batch         string   `help:"批量：申请批次。"`
+	IssuedFrom    string   `help:"批量：签发不早于（日期或 RFC 3339）。"`
+	IssuedTo      string   `help:"批量：签发早于。"`
+	ExpiresBefore string   `help:"批量：到期早于。"`
+	Evidence      []string `help:"批量：材料文件的 SM3（十六进制）。"`
+	Count         int      `help:"批量核准：重复输入件数。"`
+}
+
+func (f bulkFlags) args() desk.BulkArgs {
+	return desk.BulkArgs{Profile: f.Profile, Unit: f.Unit, Policy: f.Policy, Algorithm: f.Algorithm, Batch: f.Batch, From: f.IssuedFrom, To: f.IssuedTo, Expires: f.ExpiresBefore, Count: f.Count, Evidence: f.Evidence}
 }
 
 // actWithin bounds one command: a server that hangs is a failure.
@@ -64,7 +84,7 @@ func (c *asCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer p.SignOut(context.WithoutCancel(ctx))
-	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit, Ground: c.Ground, Asker: c.Asker, CSR: c.CSR}
+	a := desk.Args{Words: c.Objects, Note: c.Note, State: c.State, Query: c.Q, Out: c.Out, Reason: c.Reason, After: c.After, Kind: c.Kind, Limit: c.Limit, Ground: c.Ground, Asker: c.Asker, CSR: c.CSR, Personal: c.Personal, Bulk: c.args()}
 	out, err := c.do(ctx, p, a)
 	if out != nil && (err == nil || c.JSON && fmt.Sprintf("%T", out) == "desk.BatchLine") {
 		c.print(out)

@@ -256,3 +256,22 @@ func (c *Certificate) URLs() map[string][]string {
 	}
 	return found
 }
+
+// Policies are the certificate policies it names, dotted; none if it names none
+// that can be read.
+func (c *Certificate) Policies() (list []string) {
+	e, ok := c.Extension(Policies)
+	in := cryptobyte.String(e.Value)
+	var all, one cryptobyte.String
+	if !ok || !in.ReadASN1(&all, cbasn1.SEQUENCE) {
+		return nil
+	}
+	for !all.Empty() {
+		var id asn1.ObjectIdentifier
+		if !all.ReadASN1(&one, cbasn1.SEQUENCE) || !one.ReadASN1ObjectIdentifier(&id) {
+			return nil
+		}
+		list = append(list, id.String())
+	}
+	return list
+}

@@ -108,11 +108,19 @@ func organisationCode(n string) error {
 	return nil
 }
 
-// Mask hides the middle of a number: 1101**********002X.
+// Mask hides the middle of a number: of ten characters or more the first three
+// and the last two are shown (110*************2X), of four to nine the first
+// and the last, of fewer none.
 func Mask(number string) string {
 	r := []rune(number)
-	keep := min(4, len(r)/4)
-	for i := keep; i < len(r)-keep; i++ {
+	head, tail := 3, 2
+	switch {
+	case len(r) < 4:
+		head, tail = 0, 0
+	case len(r) < 10:
+		head, tail = 1, 1
+	}
+	for i := head; i < len(r)-tail; i++ {
 		r[i] = '*'
 	}
 	return string(r)

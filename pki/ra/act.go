@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/hufu-pki/hufu/access"
@@ -26,6 +27,9 @@ type Order struct {
 	Ground   string   `json:"ground,omitempty"`   // of a revocation, in law: a code of Grounds
 	Asker    string   `json:"asker,omitempty"`    // who asked, a key of Askers; the holder when absent
 	Evidence []string `json:"evidence,omitempty"` // SM3 of files, hex
+
+	Bulk  string `json:"bulk,omitempty"`  // the act is about all of a bulk, or a batch
+	Count int    `json:"count,omitempty"` // how many, repeated by who confirms a bulk
 }
 
 // Plan is an order made definite: the cases as they stand, and the words and
@@ -42,7 +46,11 @@ type Plan struct {
 // planned are the acts a person can order.
 var planned = map[string]casework.Action{
 	"ra.submit": Submit, "ra.approve": Approve, "ra.authorise": Authorise, "ra.return": Return, "ra.reject": Reject, "ra.produce": Produce, "ra.revoke": Revoke, "ra.freeze": Freeze, "ra.unfreeze": Unfreeze, "ra.withdraw": Withdraw, "ra.discard": Discard,
+	"ra.cancel": Cancel, "ra.pause": Pause, "ra.resume": Resume,
 }
+
+// Whole reports whether an act is done to all of a batch only.
+func Whole(do casework.Action) bool { return do == Cancel }
 
 // Own reports whether only who drafted a case may order an act on it.
 func Own(do casework.Action) bool { return do == Submit || do == Withdraw || do == Discard }
@@ -58,6 +66,12 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 		return Plan{}, BadForm.At("note", BadForm.Clause).Because("意见超过 %d 字", NoteMax)
 	}
 	p := Plan{Order: o, Do: do, Title: acts[do]}
+	if o.Bulk != "" {
+		return r.planBulk(ctx, p, who)
+	}
+	if do == Cancel || do == Pause || do == Resume {
+		return Plan{}, NoAct.At("act", NoAct.Clause).Because("%s 只对整批办理", o.Act)
+	}
 	if _, ok := statusOf[do]; ok && len(o.IDs) == 0 {
 		if !who.Holds(access.RAClerk) {
 			return Plan{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由录入员办理", acts[do])
@@ -74,6 +88,9 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 		}
 		if err := r.may(rec, do, who); err != nil {
 			return Plan{}, err
+		}
+		if strings.HasPrefix(rec.Batch, BulkPrefix) && AboutStatus(rec.Kind) {
+			return Plan{}, InBulk.At("id", InBulk.Clause).Because("%s 属于 %s", rec.ID, rec.Batch)
 		}
 		p.cases = append(p.cases, rec)
 		p.Items = append(p.Items, itemOf(rec))
@@ -149,11 +166,14 @@ func (r *Registrar) do(ctx context.Context, desk access.Desk, p Plan, claim acce
 	if err != nil {
 		return nil, err
 	}
+	if p.Do == Pause || p.Do == Resume {
+		return nil, r.hold(ctx, p, by, source)
+	}
 	var saves []Save
 	var lines []audit.Entry
+	proofs := access.Proofs(p.Items)
 	for i, rec := range p.cases {
-		proof := access.ProofOf(p.Items, i)
-		move, err := Kinds[rec.Kind].Next(rec.Case, by, p.Do, p.Items[i], proof, r.Now().UTC())
+		move, err := Kinds[rec.Kind].Next(rec.Case, by, p.Do, p.Items[i], proofs[i], r.Now().UTC())
 		if err != nil {
 			return nil, err
 		}

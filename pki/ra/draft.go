@@ -269,11 +269,11 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	if id == "" {
 		id = newID("A", now)
 	}
-	salt := make([]byte, 16)
+	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt) // crypto/rand never fails
-	wrapped, err := r.Device.Wrap(r.Master, []byte(f.Identity.Number), []byte("identity:"+id))
+	sealed, err := r.seal(id, f.Identity.Number, salt)
 	if err != nil {
-		return Record{}, fmt.Errorf("sealing identity: %w", err)
+		return Record{}, err
 	}
 	app := enroll.Application{
 		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
@@ -301,7 +301,7 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	return Record{
 		Case:    casework.Case{ID: id, Kind: kind, State: Drafted},
 		Content: app.Bytes(), Title: f.Subject.CN, Profile: p.Name, KeyHash: keyHash,
-		Identity:  Sealed{wrapped, salt, r.Blind(f.Identity.Number)},
+		Identity:  sealed,
 		CreatedBy: by.ID, CreatedAt: now, UpdatedAt: now,
 	}, nil
 }

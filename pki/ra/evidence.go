@@ -63,7 +63,7 @@ func (r *Registrar) ReadEvidence(ctx context.Context, digest []byte, who access.
 	if err != nil {
 		return e, nil, fmt.Errorf("opening evidence: %w", err)
 	}
-	return e, data, r.Note(ctx, who, "ra.evidence.read", hex.EncodeToString(digest), source)
+	return e, data, r.Seen(ctx, who, Reading{Way: ByEvidence, Object: hex.EncodeToString(digest), Fields: []string{"identity.evidence"}, Count: 1}, source)
 }
 
 func bound(digest []byte) []byte { return append([]byte("evidence:"), digest...) }

@@ -49,6 +49,11 @@ const (
 	Hold     casework.Action = "hold"
 	Release  casework.Action = "release"
 	Replace  casework.Action = "replace"
+	// Cancel ends a case of a batch that is held back, before the CA is asked.
+	Cancel casework.Action = "cancel"
+	// Pause holds the approved cases of a batch back, Resume lets them go on.
+	Pause  casework.Action = "pause"
+	Resume casework.Action = "resume"
 	// Ask is the subscriber's own signature under what they want.
 	Ask casework.Action = "ask"
 )
@@ -61,7 +66,7 @@ var states = map[casework.State]string{
 var acts = map[casework.Action]string{
 	Submit: "提交审核", Approve: "审核通过", Authorise: "批准恢复", Return: "退回修改", Reject: "不予通过", Issue: "签发", Refuse: "CA 未予办理",
 	Produce: "制证交付", Revoke: "申请撤销", Carry: "执行", End: "证书撤销", Withdraw: "撤回", Discard: "作废草稿",
-	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代", Ask: "持有人申请",
+	Freeze: "申请冻结", Unfreeze: "申请解冻", Hold: "证书冻结", Release: "证书解冻", Replace: "证书被替代", Ask: "持有人申请", Cancel: "取消未办部分", Pause: "暂停批次", Resume: "恢复批次",
 }
 
 // IssueKind takes an application from the counter to the subscriber's hand.
@@ -125,6 +130,7 @@ func statusKind(name, title string, do casework.Action) casework.Kind {
 		{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Discarded},
 		{From: Approved, Do: Carry, By: access.Machine, To: Done},
 		{From: Approved, Do: Refuse, By: access.Machine, To: Rejected},
+		{From: Approved, Do: Cancel, By: access.RAReviewer, To: Rejected},
 	}
 	if do != Unfreeze { // a key on hold may be in other hands: its release is asked for at the counter
 		steps = append(steps, []casework.Step{

@@ -3,7 +3,6 @@ package ra
 import (
 	"context"
 	"encoding/pem"
-	"fmt"
 	"slices"
 
 	"github.com/hufu-pki/hufu/base/refusal"
@@ -86,11 +85,11 @@ func (r *Registrar) complete(f Form, p Purpose, old Record, was enroll.Applicati
 		f.Subject, f.SAN = was.Subject, was.SAN
 	}
 	if f.Identity.Number == "" {
-		number, err := r.Device.Unwrap(r.Master, old.Identity.Number, []byte("identity:"+old.ID))
+		number, err := r.openNumber(old)
 		if err != nil {
-			return f, old, fmt.Errorf("opening identity: %w", err)
+			return f, old, err
 		}
-		f.Identity.Kind, f.Identity.Number = was.Identity.Kind, string(number)
+		f.Identity.Kind, f.Identity.Number = was.Identity.Kind, number
 	}
 	if !p.NewKey {
 		f.CSR = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: was.CSR}))

@@ -87,6 +87,9 @@ func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
+	if list, err = r.asking(ctx, list); err != nil || len(list) == 0 {
+		return 0, err
+	}
 	requests := make([]enroll.Request, len(list))
 	for i, rec := range list {
 		requests[i] = requestOf(rec)
@@ -142,6 +145,25 @@ func (r *Registrar) replaced(ctx context.Context, rec Record, saves *[]Save, lin
 	return r.byMachine(old, Replace, "由案件 "+rec.ID+" 替代", saves, lines)
 }
 
+// asking puts on record that the CA is asked about cases of batches, which may
+// be held back and cancelled, and leaves out those that are by now.
+func (r *Registrar) asking(ctx context.Context, list []Record) ([]Record, error) {
+	var ids []string
+	for _, rec := range list {
+		if rec.Batch != "" {
+			ids = append(ids, rec.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return list, nil
+	}
+	may, err := r.Store.Ask(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("recording what the CA is asked: %w", err)
+	}
+	return slices.DeleteFunc(list, func(rec Record) bool { return rec.Batch != "" && !slices.Contains(may, rec.ID) }), nil
+}
+
 // can reports whether a case's table has an act from where it stands.
 func can(rec Record, do casework.Action) bool {
 	return slices.ContainsFunc(Kinds[rec.Kind].Steps, func(s casework.Step) bool { return s.From == rec.State && s.Do == do })
@@ -188,6 +210,9 @@ func (r *Registrar) carry(ctx context.Context) (int, error) {
 	done := 0
 	for _, kind := range []string{RevokeKind.Name, FreezeKind.Name, UnfreezeKind.Name} {
 		list, err := r.waiting(ctx, kind)
+		if err == nil {
+			list, err = r.asking(ctx, list)
+		}
 		if err != nil {
 			return done, err
 		}

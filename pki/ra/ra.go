@@ -39,11 +39,12 @@ type Record struct {
 	Trouble    *refusal.Report // what the CA said no with, last
 }
 
-// Sealed is an identity number at rest: encrypted, with a blind index to find
-// it by, and the salt its public commitment was made with.
+// Sealed is an identity number at rest: encrypted together with the salt its
+// public commitment was made with, and a blind index to find it by.
 type Sealed struct {
 	Number hsm.Wrapped
-	Salt   []byte
+	Salted bool   // the salt is sealed with the number
+	Salt   []byte // in the clear beside it; earlier cases only
 	Blind  []byte
 }
 
@@ -104,7 +105,7 @@ type Store interface {
 	// after one first and then from the beginning: a look after the last of the
 	// look before comes round to everybody.
 	Waiting(ctx context.Context, kind string, s casework.State, after string, limit int) ([]Record, error)
-	// Find lists cases, newest first, without events and content.
+	// Find lists cases, newest first, without events.
 	Find(ctx context.Context, q Query) ([]Record, error)
 	// Counts counts cases by kind and state.
 	Counts(ctx context.Context) (map[string]map[casework.State]int, error)
@@ -122,6 +123,8 @@ type Store interface {
 	// BatchCounts counts the cases of a sheet by state.
 	BatchCounts(ctx context.Context, id string) (map[casework.State]int, error)
 	EvidenceStore
+	ReadingStore
+	BulkStore
 	ReminderStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
@@ -153,6 +156,8 @@ type Registrar struct {
 	Accord   string // version of the service agreement
 	Now      func() time.Time
 	Wake     func() // something was approved; may be nil
+	// Read is told of each reading of personal data, for the figures; may be nil.
+	Read func(way string, people int)
 
 	round map[string]string // by kind, the last case the worker looked at
 }

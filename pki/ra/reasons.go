@@ -29,4 +29,10 @@ var (
 	TooOften      = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_often", Text: "操作过于频繁", Clause: "GM/T 0034 §10", Fix: "请稍后再试"}
 	NoPage        = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_page", Text: "没有这个页面", Clause: "GM/T 0034 §5.3.3", Fix: "请从左侧菜单进入"}
 	NoAct         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_act", Text: "没有此操作", Clause: "GM/T 0034 §12", Fix: "请使用手册列出的操作"}
+	BadQuery      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.query", Text: "批量变更的查询条件不合规定", Clause: "GM/T 0034 §12.3", Fix: "请至少给出一个条件：证书模板、单位、证书策略、签发时间、到期时间、密钥算法或批次"}
+	BadCount      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.count", Text: "重复输入的件数不符", Clause: "GM/T 0034 §10.1", Fix: "请核对批量变更页上的件数后重新输入"}
+	Outdated      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.bulk_outdated", Text: "试算之后情况已变，不能按此试算办理", Clause: "GM/T 0034 §12.3", Fix: "请重新试算后提出"}
+	InBulk        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.in_bulk", Text: "该案件属于批量变更，须整批办理", Clause: "GM/T 0034 §10.1", Fix: "请在批量变更页办理，或使用 hufu as … ra bulk"}
+	NotHeld       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_held", Text: "批次没有暂停，不能取消未办部分", Clause: "GM/T 0034 §12.3", Fix: "请先暂停批次"}
+	NoWhy         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_why", Text: "查看或导出个人信息须写明事由", Clause: "个人信息保护法 第五十一条", Fix: "请填写事由；遮盖后的导出不需要事由"}
 )

@@ -15,4 +15,8 @@ var Rights = []Right{
 	{"ra.evidence", "收存身份查验材料", []access.Role{access.RAClerk}},
 	{"ra.package", "取得下载包", []access.Role{access.RAProducer}},
 	{"ra.read", "查询案件、批次、证书、模板和查验材料，导出清单", access.RA.Roles},
+	{"ra.personal.number", "查看证件号码（写明事由）", numberers},
+	{"ra.personal.export", "导出姓名和证件号码（写明事由）", exporters},
+	{"ra.bulk.try", "批量变更试算", []access.Role{access.RAClerk}},
+	{"ra.batch.hold", "暂停、恢复批次", holders},
 }

@@ -1,7 +1,9 @@
 package ra
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
@@ -22,7 +24,7 @@ func (r *Registrar) DraftSheet(ctx context.Context, name string, data []byte, by
 	if b, ok, err := r.Store.BatchByDigest(ctx, digest); err != nil || ok {
 		return b, err
 	}
-	rows, err := sheet.Read(name, data)
+	forms, err := lines(name, data)
 	if err != nil {
 		return Batch{}, err
 	}
@@ -30,35 +32,86 @@ func (r *Registrar) DraftSheet(ctx context.Context, name string, data []byte, by
 	b := Batch{ID: newID("B", now), Name: name, Digest: digest, By: by.ID, At: now}
 	var list []Record
 	seen := map[string]int{}
-	for _, row := range rows {
+	for _, row := range forms {
 		rec, err := r.row(ctx, row, by, seen)
 		if no := refusal.Of(err); no != nil {
 			report := no.Report()
-			b.Rows = append(b.Rows, Row{Line: row.Line, Refusal: &report})
+			b.Rows = append(b.Rows, Row{Line: row.line, Refusal: &report})
 			continue
 		}
 		if err != nil {
 			return Batch{}, err
 		}
-		rec.Batch, rec.Row = b.ID, row.Line
+		rec.Batch, rec.Row = b.ID, row.line
 		list = append(list, rec)
-		b.Rows = append(b.Rows, Row{Line: row.Line, ID: rec.ID})
+		b.Rows = append(b.Rows, Row{Line: row.line, ID: rec.ID})
 	}
 	return b, r.Store.Draft(ctx, list, &b, []audit.Entry{r.line(by, "ra.sheet", b.ID, source)})
 }
 
-func (r *Registrar) row(ctx context.Context, row sheet.Row, by access.Person, seen map[string]int) (Record, error) {
-	rec, err := r.compose(ctx, Form{
-		Profile: row.Profile, Subject: row.Subject, CSR: row.CSR,
-		Identity: IdentityForm{Kind: row.IdentityKind, Number: row.IdentityNumber},
-	}, by)
+// brought is a row of a sheet: an application, or why it is none.
+type brought struct {
+	line int // of a spreadsheet, whose header is 1; of JSON the place, from 1
+	form Form
+	err  error
+}
+
+// lines reads a sheet's rows: XLSX and CSV by their columns, JSON as a list of
+// applications as they are brought one by one.
+func lines(name string, data []byte) ([]brought, error) {
+	if bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF")), " \t\r\n"), []byte("[")) {
+		return jsonLines(name, bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF")))
+	}
+	rows, err := sheet.Read(name, data)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]brought, len(rows))
+	for i, row := range rows {
+		list[i] = brought{line: row.Line, form: Form{
+			Profile: row.Profile, Subject: row.Subject, CSR: row.CSR,
+			Identity: IdentityForm{Kind: row.IdentityKind, Number: row.IdentityNumber},
+		}}
+	}
+	return list, nil
+}
+
+func jsonLines(name string, data []byte) ([]brought, error) {
+	if len(data) > sheet.FileMax {
+		return nil, sheet.TooLarge.At("file", sheet.TooLarge.Clause).Because("%d 字节", len(data))
+	}
+	var rows []json.RawMessage
+	if err := json.Unmarshal(data, &rows); err != nil {
+		return nil, sheet.BadFile.At("file", sheet.BadFile.Clause).Because("%.80s 不是申请的 JSON 数组", name)
+	}
+	switch {
+	case len(rows) == 0:
+		return nil, sheet.NoRows.At("file", sheet.NoRows.Clause)
+	case len(rows) > sheet.RowsMax:
+		return nil, sheet.TooManyRows.At("file", sheet.TooManyRows.Clause)
+	}
+	list := make([]brought, len(rows))
+	for i, raw := range rows {
+		list[i].line = i + 1
+		if list[i].form, list[i].err = ParseForm(raw); list[i].err == nil && list[i].form.ID != "" {
+			list[i].err = BadForm.At("id", BadForm.Clause).Because("批量录入只收新申请")
+		}
+	}
+	return list, nil
+}
+
+func (r *Registrar) row(ctx context.Context, row brought, by access.Person, seen map[string]int) (Record, error) {
+	if row.err != nil {
+		return Record{}, row.err
+	}
+	rec, err := r.compose(ctx, row.form, by)
 	if err != nil {
 		return rec, err
 	}
 	if first, ok := seen[string(rec.KeyHash)]; ok {
 		return rec, KeyInUse.At("csr", KeyInUse.Clause).Because("与第 %d 行相同", first)
 	}
-	seen[string(rec.KeyHash)] = row.Line
+	seen[string(rec.KeyHash)] = row.line
 	return rec, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hufu-pki/hufu/access"
@@ -93,15 +94,21 @@ func (r *Registrar) planStatus(ctx context.Context, p Plan, who access.Person) (
 	if len(o.ID) > 32 || !strings.HasPrefix(o.ID, "R") {
 		return Plan{}, BadForm.At("id", BadForm.Clause)
 	}
+	rec := statusCase(p.Do, *o, app, who, now)
+	p.cases, p.Items = []Record{rec}, []access.Item{itemOf(rec)}
+	p.Object = objectOf(p.cases)
+	return p, nil
+}
+
+// statusCase is the case to be opened about the certificate of another.
+func statusCase(do casework.Action, o Order, app Record, who access.Person, now time.Time) Record {
+	s := statusOf[do]
 	content := enroll.Revocation{ID: o.ID, Do: s.do, Serial: o.Serial, Reason: o.Reason, Invalid: o.Invalid, Ground: o.Ground, Asker: o.Asker, Evidence: o.Evidence}
-	rec := Record{
+	return Record{
 		Case:    casework.Case{ID: o.ID, Kind: s.kind.Name, State: Drafted},
 		Content: content.Bytes(),
 		Title:   app.Title, Profile: app.Profile, SignSerial: app.SignSerial, EncSerial: app.EncSerial, CreatedBy: who.ID, CreatedAt: now, UpdatedAt: now,
 	}
-	p.cases, p.Items = []Record{rec}, []access.Item{itemOf(rec)}
-	p.Object = objectOf(p.cases)
-	return p, nil
 }
 
 // checkStatus checks the words of an order about status and completes them.

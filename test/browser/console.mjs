@@ -184,6 +184,11 @@ await sign(clerk);
 await clerk.waitForSelector('#summary:has-text("待提交 0 件")', { timeout: 60000 });
 const [results] = await Promise.all([clerk.waitForEvent('download'), press(clerk, 'a:has-text("下载逐行结果")')]);
 assert.equal(readFileSync(await results.path(), 'utf8').trim().split('\n').length, 201);
+await press(clerk, 'button:has-text("暂停签发")');
+await sign(clerk);
+await press(clerk, 'button:has-text("恢复签发")');
+await sign(clerk);
+await clerk.waitForSelector('button:has-text("暂停签发")');
 await press(clerk, 'a.button:has-text("查看案件")');
 await clerk.waitForSelector('header h1:has-text("案件")');
 assert.equal(as('ra-clerk', 'ra', 'list', '--state', 'submitted', '--limit', '200').cases.length, 193);
@@ -222,6 +227,10 @@ await reviewer.waitForURL(u => !u.search.includes('after='));
 await shot(reviewer, 'cases');
 const [list] = await Promise.all([reviewer.waitForEvent('download'), press(reviewer, 'a:has-text("导出 CSV")')]);
 assert.equal(readFileSync(await list.path(), 'utf8').trim().split('\n').length, 194, 'all that match are exported, not one page');
+await reviewer.click('summary:has-text("含姓名与证件号码的导出")');
+await reviewer.fill('form[action="/api/v1/cases.csv"] [name=reason]', '年度核对');
+const [named] = await Promise.all([reviewer.waitForEvent('download'), press(reviewer, 'button:has-text("导出个人信息")')]);
+assert.ok(readFileSync(await named.path(), 'utf8').includes(good));
 await clerk.goto(`${site}/cases?state=drafted`);
 await clerk.check('[data-pick] >> nth=0');
 await press(clerk, 'button:has-text("提交所选（1）")');
@@ -340,6 +349,62 @@ await openKey(reviewer, '#unlock', 'ra-reviewer');
 await press(reviewer, '#unlock button.primary');
 await sign(reviewer);
 await until(id, 'revoked');
+
+// The number of a document is shown with a reason, to the eye alone; the auditor sees that it was.
+await reviewer.goto(`${site}/cases/${id}`);
+await reviewer.click('summary:has-text("查看完整号码")');
+await reviewer.fill('[data-reveal] [name=reason]', '核对来电');
+await press(reviewer, 'button:has-text("查看号码")');
+await reviewer.waitForSelector(`output:has-text("${good}")`);
+await goTo(auditor, '个人信息查阅');
+await auditor.waitForSelector('td:has-text("查看证件号码")');
+await shot(auditor, 'readings');
+
+// Many at once: tried and withdrawn, refused, held back and cancelled.
+async function tried() {
+  await goTo(clerk, '批量变更');
+  await clerk.fill('[name="query.batch"]', batch);
+  await press(clerk, 'button:has-text("试算")');
+  await clerk.waitForSelector('button:has-text("签名并提出")');
+  await shot(clerk, 'bulk');
+  await press(clerk, 'button:has-text("签名并提出")');
+  await sign(clerk);
+  await clerk.waitForSelector('button:has-text("撤回")');
+  return last(clerk);
+}
+await tried();
+await press(clerk, 'button:has-text("撤回")');
+await sign(clerk);
+await clerk.waitForSelector('h2:has-text("已办结")');
+const second = await tried();
+await reviewer.goto(`${site}/bulks/${second}`);
+await press(reviewer, 'button:has-text("不予通过")');
+await openKey(reviewer, '#unlock', 'ra-reviewer');
+await press(reviewer, '#unlock button.primary');
+await sign(reviewer);
+await reviewer.waitForSelector('h2:has-text("已办结")');
+const third = await tried();
+await reviewer.goto(`${site}/bulks/${third}`);
+await press(reviewer, 'button:has-text("暂停")');
+await openKey(reviewer, '#unlock', 'ra-reviewer');
+await press(reviewer, '#unlock button.primary');
+await sign(reviewer);
+await press(reviewer, 'button:has-text("恢复执行")');
+await sign(reviewer);
+await press(reviewer, 'button:has-text("暂停")');
+await sign(reviewer);
+await reviewer.waitForSelector('button:has-text("恢复执行")');
+await reviewer.fill('[name=count]', '7');
+await press(reviewer, 'button:has-text("签名并核准")');
+await reviewer.waitForSelector('.why:has-text("件数")');
+await reviewer.fill('[name=count]', '50');
+await press(reviewer, 'button:has-text("签名并核准")');
+await sign(reviewer);
+await reviewer.waitForSelector('h2:has-text("已暂停")');
+await press(reviewer, 'button:has-text("取消未办部分")');
+await sign(reviewer);
+await reviewer.waitForSelector('h2:has-text("已办结")');
+assert.equal(as('ra-clerk', 'ra', 'bulk', 'show', third).counts.rejected, 50);
 
 // The key leaves the page at a press; a page that is not there says so; the way out.
 await goTo(clerk, '工作台');

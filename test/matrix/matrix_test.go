@@ -58,8 +58,10 @@ var declared = map[string]map[string]string{
 		"ra.unfreeze/unfreeze": "ra.clerk", "ra.unfreeze/approve": "ra.reviewer", "ra.unfreeze/reject": "ra.reviewer", "ra.unfreeze/withdraw": "ra.clerk",
 		"ra.recover/submit": "ra.clerk", "ra.recover/discard": "ra.clerk", "ra.recover/withdraw": "ra.clerk", "ra.recover/return": "ra.reviewer", "ra.recover/reject": "ra.reviewer", "ra.recover/approve": "ra.reviewer",
 		"ra.recover/authorise": "ra.admin", "ra.recover/reject@reviewed": "ra.admin", "ra.recover/produce": "ra.producer",
+		"ra.evidence-file":   "ra.auditor ra.admin ra.reviewer",
+		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
+		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
 		"ra.issue/reject@asked": "ra.clerk", "ra.revoke/reject@asked": "ra.clerk", "ra.freeze/reject@asked": "ra.clerk",
-		"ra.evidence-file": "ra.auditor ra.admin ra.reviewer",
 	},
 	"km": {
 		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
@@ -405,6 +407,7 @@ var covered = map[string]string{
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
+	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -672,6 +675,40 @@ func (w *world) done(who, id string) {
 	})
 }
 
+// paused is a bulk of one certificate, confirmed while it is held back.
+func (w *world) paused(do string, form func() map[string]any) string {
+	unit := "批量 " + do
+	f := form()
+	f["subject"] = map[string]string{"C": "CN", "O": unit, "CN": "张三"}
+	var c struct{ ID, State string }
+	w.must("ra-clerk", "POST", "/api/v1/drafts", f, &c)
+	id := c.ID
+	stands := func(id, want string) {
+		w.until(id, func() bool {
+			w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &c)
+			return c.State == want
+		})
+	}
+	acts := func(who string, o map[string]any) { w.sign(who, "/api/v1/acts", o) }
+	acts("ra-clerk", map[string]any{"act": "ra.submit", "ids": []string{id}})
+	acts("ra-reviewer", map[string]any{"act": "ra.approve", "ids": []string{id}})
+	stands(id, "issued")
+	bulk := func(act string) string {
+		var v struct{ ID string }
+		w.must("ra-clerk", "POST", "/api/v1/bulks", map[string]any{"act": act, "query": map[string]string{"unit": unit}, "ground": map[string]string{"ra.revoke": "law"}[act]}, &v)
+		acts("ra-clerk", map[string]any{"act": act, "bulk": v.ID})
+		return v.ID
+	}
+	if do == "unfreeze" {
+		acts("ra-reviewer", map[string]any{"act": "ra.approve", "bulk": bulk("ra.freeze"), "count": 1})
+		stands(id, "issued-held")
+	}
+	m := bulk("ra." + do)
+	acts("ra-reviewer", map[string]any{"act": "ra.pause", "bulk": m})
+	acts("ra-reviewer", map[string]any{"act": "ra.approve", "bulk": m, "count": 1})
+	return m
+}
+
 // cases are the registration desk's acts, each on a case that stands where it
 // can be done.
 func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
@@ -744,9 +781,24 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	m["ra ra.draft"] = posts("drafts", func() any { return form() })
 	m["ra ra.sheet"] = posts("sheets?name=b.csv", func() any { return append(sheet, rand.Text()...) })
 	m["ra ra.evidence"] = posts("evidence?name=b.txt", func() any { return []byte("另一份") })
+	m["ra ra.personal.number"] = posts("cases/"+delivered+"/identity", func() any { return map[string]string{"reason": "核对来电"} })
+	m["ra ra.personal.export"] = gets("cases.csv?personal=true&reason=xx", "cases.json?personal=true&reason=xx")
+	m["ra ra.readings"] = gets("readings")
+	m["ra ra.batch.hold"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.pause", "bulk": batch.ID})
+	}
+	for do := range subjects {
+		bulk := w.paused(do, form)
+		m["ra ra."+do+"/cancel"] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.cancel", "bulk": bulk})
+		}
+	}
+	m["ra ra.bulk.try"] = posts("bulks", func() any {
+		return map[string]any{"act": "ra.freeze", "query": map[string]string{"unit": "批量 revoke"}}
+	})
 	m["ra ra.evidence-file"] = gets("cases/" + delivered + "/evidence.zip")
 	m["ra ra.package"] = gets("cases/"+delivered+"/package", "cases/"+delivered+"/package.zip")
-	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status", "reminders", "reminders.csv", "guides/reissue?serial="+serial)
+	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "cases.json", "bulks", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status", "reminders", "reminders.csv", "guides/reissue?serial="+serial)
 	on := func(kind, do, id string) {
 		m["ra "+kind+"/"+do] = func(r access.Role) string {
 			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra." + do, "ids": []string{id}})

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -121,6 +122,8 @@ func start(g *plant.Group, c Config) error {
 	if err := test.Run(g.Context()); err != nil {
 		return err
 	}
+	seen := readingFigures()
+	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times)
 	wake, resp, err := readers(g, c)
 	if err != nil {
 		return err
@@ -135,7 +138,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, store, resp)
+	return desk(g, c, store, resp, seen)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -270,7 +273,7 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder) error {
+func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures) error {
 	db := store.DB
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
@@ -303,7 +306,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder) er
 	_, _ = rand.Read(secret)   // crypto/rand never fails
 	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
 	worker := (&ra.Worker{Registrar: r}).Start()
-	r.Wake = worker.Wake
+	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
 	site := (&api.Site{
 		Staff: access.RA.Roles,

@@ -45,3 +45,18 @@ func metrics(r *va.Responder, p *vahttp.Public, more ...prometheus.Collector) ht
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	return mux
 }
+
+// figures count readings of personal data by way, of nobody in particular.
+type figures struct{ times, people *prometheus.CounterVec }
+
+func readingFigures() figures {
+	vec := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"way"})
+	}
+	return figures{vec("hufu_ra_personal_reads_total", "Readings of personal data at the registration desk."), vec("hufu_ra_personal_read_people_total", "People concerned in readings of personal data.")}
+}
+
+func (f figures) read(way string, people int) {
+	f.times.WithLabelValues(way).Inc()
+	f.people.WithLabelValues(way).Add(float64(people))
+}

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,8 @@ type Args struct {
 	Note, State, Query, Out, Reason, Invalid string
 	After, Kind, Ground, Asker, CSR          string
 	Limit                                    int
+	Personal                                 bool
+	Bulk                                     BulkArgs
 }
 
 // one returns the only word, or a usage error naming what is wanted.
@@ -73,12 +76,9 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", a.Query, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
 	case "batch":
-		id, err := a.one("批次编号")
-		if err != nil {
-			return nil, err
-		}
-		var v json.RawMessage
-		return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(id), nil, &v)
+		return p.batch(ctx, a)
+	case "bulk":
+		return p.bulk(ctx, a)
 	case "guide":
 		return p.guide(ctx, a)
 	case "reminders":
@@ -94,13 +94,15 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		}
 		var v raapi.EvidenceLine
 		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+	case "identity", "export", "readings":
+		return p.personal(ctx, verb, a)
 	case "evidence-file":
 		return p.evidenceFile(ctx, a)
 	case "profiles":
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file show list batch profiles reminders guide %s", verb, ChangeVerbs)}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide %s", verb, ChangeVerbs)}
 }
 
 // escape keeps an id one segment of a path.
@@ -166,7 +168,7 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 	if err != nil {
 		return nil, Unreadable(err)
 	}
-	if ext == ".xlsx" || ext == ".csv" {
+	if ext == ".xlsx" || ext == ".csv" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
 		return p.sheet(ctx, verb, filepath.Base(name), data, a)
 	}
 	if id != "" {

@@ -63,6 +63,7 @@ func desk() (rows []Row) {
 	for _, r := range ra.Rights {
 		rows = append(rows, Row{"ra", r.Act, r.Title, r.By, "", "GM/T 0034 §5.3.3"})
 	}
+	rows = append(rows, Row{"ra", "ra.readings", "查看个人信息查阅统计", raapi.Watchers, "", "个人信息保护法 第五十一条"})
 	rows = append(rows, Row{"ra", "ra.evidence-file", "取得证书证据文件", raapi.Binders, "", "GM/T 0034 §5.3.8"})
 	for _, name := range slices.Sorted(maps.Keys(ra.Kinds)) {
 		k := ra.Kinds[name]

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/web/api"
 )
 
@@ -22,6 +23,13 @@ func (a *API) evidenceFile(s *api.Site) {
 			if !slices.ContainsFunc(Binders, who.Holds) {
 				err := access.WrongRole.At("role", access.WrongRole.Clause).Because("证据文件由审核员、注册业务管理员或注册审计员取得")
 				return nil, a.Desk.Turned(ctx, who, "ra.evidence-file", in.ID, source, err)
+			}
+			rec, err := a.Desk.Store.Case(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			if err := a.Desk.SeenCase(ctx, who, ra.ByBundle, rec, source); err != nil {
+				return nil, err
 			}
 			name, data, err := a.Bind(ctx, in.ID, who, source)
 			return api.Attachment(name, "application/zip", data), err

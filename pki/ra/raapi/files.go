@@ -16,8 +16,8 @@ import (
 	"github.com/hufu-pki/hufu/web/api"
 )
 
-// find are the parameters of a list of cases.
-type find struct {
+// Search are the parameters of a list of cases.
+type Search struct {
 	State   string    `query:"state" enum:"drafted,submitted,reviewed,approved,issued,delivered,rejected,revoked,done,discarded,issued-held,delivered-held,superseded"`
 	Kind    string    `query:"kind" enum:"ra.issue,ra.recover,ra.revoke,ra.freeze,ra.unfreeze"`
 	Profile string    `query:"profile"`
@@ -29,7 +29,7 @@ type find struct {
 	Limit   int       `query:"limit" maximum:"200"`
 }
 
-func (f find) query() ra.Query {
+func (f Search) query() ra.Query {
 	return ra.Query{State: casework.State(f.State), Kind: f.Kind, Profile: f.Profile, Batch: f.Batch, Text: f.Q, From: f.From, To: f.To, After: f.After, Limit: f.Limit}
 }
 
@@ -58,7 +58,7 @@ func (a *API) evidence(s *api.Site) {
 	}
 	api.Handle(s, api.Op{ID: "evidence-read", Method: http.MethodGet, Path: "/api/v1/evidence/{digest}", Summary: "查阅身份查验材料（记入审计）"},
 		func(ctx context.Context, in *digestIn) (*api.File, error) {
-			who, err := a.Reader(ctx, api.Person(ctx), "ra.evidence.read", api.Source(ctx))
+			who, err := a.Reader(ctx, api.Person(ctx), ra.ReadAct, api.Source(ctx))
 			if err != nil {
 				return nil, err
 			}
@@ -91,32 +91,6 @@ func (a *API) certificates(s *api.Site) {
 			}
 			return api.Attachment(serial+".pem", "application/x-pem-file", cert.PEM(der)), nil
 		})
-	api.Handle(s, api.Op{ID: "cases-csv", Method: http.MethodGet, Path: "/api/v1/cases.csv", Summary: "导出案件清单（CSV）"},
-		func(ctx context.Context, in *find) (*api.File, error) {
-			who, err := a.Reader(ctx, api.Person(ctx), "ra.export", api.Source(ctx))
-			if err != nil {
-				return nil, err
-			}
-			rows := [][]string{{"案件编号", "种类", "状态", "名称", "证书模板", "批次", "行", "起草人", "起草时间", "更新时间", "签名证书序列号", "加密证书序列号"}}
-			q := in.query()
-			for q.Limit = ra.PageMax; len(rows) < ra.ExportMax; {
-				page, err := a.Find(ctx, q)
-				if err != nil {
-					return nil, err
-				}
-				for _, c := range page.Cases {
-					rows = append(rows, []string{c.ID, c.KindTitle, c.StateTitle, c.Title, c.Profile, c.Batch, strconv.Itoa(c.Row), c.CreatedBy,
-						c.CreatedAt.Format(time.RFC3339), c.UpdatedAt.Format(time.RFC3339), c.SignSerial, c.EncSerial})
-				}
-				if q.After = page.Next; page.Next == "" {
-					break
-				}
-			}
-			if err := a.Desk.Note(ctx, who, "ra.export", strconv.Itoa(len(rows)-1)+" 件", api.Source(ctx)); err != nil {
-				return nil, err
-			}
-			return table("cases.csv", rows)
-		})
 }
 
 // table is a CSV file that spreadsheets open as UTF-8 and never as formulas.
@@ -143,6 +117,7 @@ type BatchView struct {
 	ra.Batch
 	Waiting []string               `json:"waiting"` // drafts not yet submitted
 	Counts  map[casework.State]int `json:"counts"`
+	Held    bool                   `json:"paused"` // its approved cases wait
 }
 
 // Batch returns a sheet with what became of its rows.
@@ -155,7 +130,8 @@ func (a *API) Batch(ctx context.Context, id string) (BatchView, error) {
 	if v.Waiting, err = a.Desk.Waiting(ctx, id); err != nil {
 		return v, err
 	}
-	v.Counts, err = a.Desk.Store.BatchCounts(ctx, id)
+	p, err := a.Desk.Progress(ctx, id)
+	v.Counts, v.Held = p.Counts, p.Held
 	return v, err
 }
 

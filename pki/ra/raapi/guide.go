@@ -37,7 +37,7 @@ func (a *API) Way(ctx context.Context, code, serial string) (WayView, error) {
 	if err != nil {
 		return WayView{}, err
 	}
-	v := WayView{w.Guide.Code, w.Guide.Title, w.Old.SignSerial, Line(w.Old), nil, w.Done}
+	v := WayView{w.Guide.Code, w.Guide.Title, w.Old.SignSerial, a.Line(w.Old), nil, w.Done}
 	for _, s := range w.Steps {
 		v.Steps = append(v.Steps, StepLine{s.Title, s.Clause, s.Text, s.Stage, s.Case, s.StateTitle, s.At, s.Open})
 	}

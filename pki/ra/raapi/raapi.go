@@ -2,6 +2,7 @@
 package raapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -76,24 +77,32 @@ type CaseView struct {
 	Enc         []byte              `json:"enc,omitempty"`
 }
 
-// Line shows a case in a list.
-func Line(r ra.Record) CaseLine {
+// Line shows a case in a list, natural persons masked.
+func (a *API) Line(r ra.Record) CaseLine {
+	r.Title = a.Desk.Called(r)
+	return line(r)
+}
+
+func line(r ra.Record) CaseLine {
 	k := ra.Kinds[r.Kind]
 	return CaseLine{r.ID, r.Kind, k.Title, string(r.State), k.StateTitle(r.State), r.Title, r.Profile, r.Batch, r.Row,
 		string(r.CreatedBy), r.CreatedAt, r.UpdatedAt, r.SignSerial, r.EncSerial}
 }
 
-// View shows a case whole to a person.
-func View(r ra.Record, who access.Person) (CaseView, error) {
+// View shows a case whole to a person, which is on the trail first.
+func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source string) (CaseView, error) {
+	if err := a.Desk.SeenCase(ctx, who, ra.ByShow, r, source); err != nil {
+		return CaseView{}, err
+	}
 	k := ra.Kinds[r.Kind]
-	v := CaseView{CaseLine: Line(r), Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
+	v := CaseView{CaseLine: line(r), Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
 	for _, e := range r.Events {
 		v.Events = append(v.Events, EventLine{e.At, string(e.Who), e.Name, string(e.Did), k.ActTitle(e.Did), string(e.From), string(e.To), e.Note,
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
 	}
-	for _, a := range k.May(r.Case, who) {
-		if !ra.Own(a) || r.CreatedBy == who.ID || r.State == ra.Asked {
-			v.May = append(v.May, "ra."+string(a))
+	for _, do := range k.May(r.Case, who) {
+		if !ra.Whole(do) && (!ra.Own(do) || r.CreatedBy == who.ID || r.State == ra.Asked) {
+			v.May = append(v.May, "ra."+string(do))
 		}
 	}
 	if ra.AboutStatus(r.Kind) {
@@ -120,6 +129,8 @@ func (a *API) Mount(s *api.Site) {
 	a.lists(s)
 	a.evidence(s)
 	a.evidenceFile(s)
+	a.personal(s)
+	a.bulks(s)
 	a.certificates(s)
 	a.batches(s)
 	a.status(s)
@@ -139,13 +150,13 @@ func (a *API) drafts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.draft", "", api.Source(ctx), err)
 			}
-			return &api.Body[CaseLine]{Body: Line(rec)}, nil
+			return &api.Body[CaseLine]{Body: a.Line(rec)}, nil
 		})
 	type sheetIn struct {
 		Name    string `query:"name" doc:"文件名"`
 		RawBody []byte
 	}
-	api.Handle(s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX 或 CSV）", MaxBody: sheet.FileMax + 1024},
+	api.Handle(s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX、CSV 或申请的 JSON 数组）", MaxBody: sheet.FileMax + 1024},
 		func(ctx context.Context, in *sheetIn) (*api.Body[ra.Batch], error) {
 			b, err := a.Desk.DraftSheet(ctx, in.Name, in.RawBody, api.Person(ctx), api.Source(ctx))
 			if err != nil {
@@ -162,7 +173,7 @@ func (a *API) acts(s *api.Site) {
 			who := api.Person(ctx)
 			p, err := a.Desk.Plan(ctx, in.Body, who)
 			if err != nil {
-				return nil, a.Desk.Turned(ctx, who, in.Body.Act, first(in.Body.IDs), api.Source(ctx), err)
+				return nil, a.Desk.Turned(ctx, who, in.Body.Act, cmp.Or(first(in.Body.IDs), in.Body.Bulk), api.Source(ctx), err)
 			}
 			out := api.PreparedOf(a.Desk.Statement(p, who))
 			out.ID = p.Order.ID
@@ -186,11 +197,11 @@ func (a *API) acts(s *api.Site) {
 				done, err = a.Desk.Do(ctx, p, in.Body.Claim, api.Source(ctx))
 			}
 			if err != nil {
-				return nil, a.Desk.Turned(ctx, who, o.Act, first(o.IDs), api.Source(ctx), err)
+				return nil, a.Desk.Turned(ctx, who, o.Act, cmp.Or(first(o.IDs), o.Bulk), api.Source(ctx), err)
 			}
 			out := actOut{Cases: []CaseLine{}}
 			for _, r := range done {
-				out.Cases = append(out.Cases, Line(r))
+				out.Cases = append(out.Cases, a.Line(r))
 			}
 			return &api.Body[actOut]{Body: out}, nil
 		})
@@ -236,7 +247,7 @@ type Page struct {
 
 func (a *API) lists(s *api.Site) {
 	api.Handle(s, api.Op{ID: "cases", Method: http.MethodGet, Path: "/api/v1/cases", Summary: "查询案件"},
-		func(ctx context.Context, in *find) (*api.Body[Page], error) {
+		func(ctx context.Context, in *Search) (*api.Body[Page], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -256,7 +267,7 @@ func (a *API) lists(s *api.Site) {
 			if err != nil {
 				return nil, err
 			}
-			v, err := View(rec, who)
+			v, err := a.View(ctx, rec, who, api.Source(ctx))
 			return &api.Body[CaseView]{Body: v}, err
 		})
 	api.Handle(s, api.Op{ID: "profiles", Method: http.MethodGet, Path: "/api/v1/profiles", Summary: "证书模板"},
@@ -311,7 +322,7 @@ func (a *API) Find(ctx context.Context, q ra.Query) (Page, error) {
 			p.Next = list[i-1].ID
 			break
 		}
-		p.Cases = append(p.Cases, Line(r))
+		p.Cases = append(p.Cases, a.Line(r))
 	}
 	return p, nil
 }

@@ -227,7 +227,7 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 			return err
 		}
 	}
-	if err := s.keys(tx, v); err != nil {
+	if err := errors.Join(s.keys(tx, v), leave(tx, v)); err != nil {
 		return err
 	}
 	body, err := json.Marshal(v.Move.Event)
@@ -265,12 +265,16 @@ func (s *Store) Refuse(ctx context.Context, line audit.Entry) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error { return audit.Append(tx, line) })
 }
 
+// goes leaves out the cases of batches that are held back, but for those the CA
+// has been asked about.
+const goes = ` AND (batch NOT IN (SELECT batch FROM held) OR id IN (SELECT case_id FROM asked))`
+
 // Waiting returns cases in a state, whole, those after an id first.
 func (s *Store) Waiting(ctx context.Context, kind string, state casework.State, after string, limit int) ([]ra.Record, error) {
-	list, err := s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4`, kind, string(state), after, limit)
+	list, err := s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 AND id > $3`+goes+` ORDER BY id LIMIT $4`, kind, string(state), after, limit)
 	if err == nil && after != "" && len(list) < limit {
 		var rest []ra.Record
-		rest, err = s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 AND id <= $3 ORDER BY id LIMIT $4`, kind, string(state), after, limit-len(list))
+		rest, err = s.list(ctx, `SELECT `+columns+` FROM cases WHERE kind = $1 AND state = $2 AND id <= $3`+goes+` ORDER BY id LIMIT $4`, kind, string(state), after, limit-len(list))
 		list = append(list, rest...)
 	}
 	for i := range list {

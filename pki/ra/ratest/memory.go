@@ -24,6 +24,10 @@ type Memory struct {
 	spent   map[string]bool   // nonces
 	batches []ra.Batch
 	files   map[string]ra.Evidence
+	reads   []ra.Reading
+	bulks   []ra.Bulk
+	held    map[string]bool // batches held back
+	asked   map[string]bool // cases the CA was asked about
 	lines   []audit.Entry
 
 	reminders []ra.Reminder
@@ -104,6 +108,9 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 	}
 	cases, keys, spent := clone(m.cases), clone(m.keys), clone(m.spent)
 	for _, v := range saves {
+		if v.Move.Event.Did == ra.Cancel && m.asked[v.Record.ID] {
+			return casework.Stale.At("id", casework.Stale.Clause).Because("%s 已送交 CA", v.Record.ID)
+		}
 		if err := save(cases, keys, v); err != nil {
 			return err
 		}
@@ -112,6 +119,9 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 		spent[nonce] = true
 	}
 	m.cases, m.keys, m.spent, m.lines = cases, keys, spent, append(m.lines, lines...)
+	for _, v := range saves {
+		delete(m.asked, v.Record.ID)
+	}
 	return nil
 }
 
@@ -148,7 +158,7 @@ func (m *Memory) Waiting(_ context.Context, kind string, state casework.State, a
 	var next, rest []ra.Record
 	for _, r := range m.All() {
 		switch {
-		case r.Kind != kind || r.State != state:
+		case r.Kind != kind || r.State != state || !m.goes(r):
 		case r.ID > after:
 			next = append(next, r)
 		default:

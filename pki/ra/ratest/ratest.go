@@ -42,6 +42,9 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"a sheet is found by its digest":                     sheets,
 		"sheets are listed newest first":                     listed,
 		"a file is kept once":                                filed,
+		"trials of changes to many are kept":                 bulks,
+		"a batch is held back and let go on":                 held,
+		"readings of personal data are counted":              read,
 		"a reminder is recorded once":                        reminded,
 		"a refusal of authority may be written at any time":  turned,
 	} {

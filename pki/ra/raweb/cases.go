@@ -150,12 +150,13 @@ func (p *Pages) one(r *http.Request, who access.Person) (string, any, error) {
 		Package bool
 		Related []raapi.CaseLine
 		Kept    []kept
+		Number  bool // the number of the document may be asked for
 	}
 	rec, err := p.API.Desk.Store.Case(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return "", nil, err
 	}
-	if d.CaseView, err = raapi.View(rec, who); err != nil {
+	if d.CaseView, err = p.API.View(r.Context(), rec, who, source(r)); err != nil {
 		return "", nil, err
 	}
 	d.Steps = steps(rec)
@@ -165,6 +166,7 @@ func (p *Pages) one(r *http.Request, who access.Person) (string, any, error) {
 		}
 	}
 	d.Edit = ra.Issues(rec.Kind) && rec.State == ra.Drafted && rec.CreatedBy == who.ID && who.Holds(access.RAClerk)
+	d.Number = ra.Issues(rec.Kind) && (who.Holds(access.RAClerk) || who.Holds(access.RAReviewer))
 	d.Package = rec.State == ra.Delivered && who.Holds(access.RAProducer)
 	if rec.SignSerial != "" {
 		found, err := p.API.Find(r.Context(), ra.Query{Text: rec.SignSerial, Limit: 20})

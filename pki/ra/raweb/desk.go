@@ -80,10 +80,10 @@ func (p *Pages) apply(r *http.Request, who access.Person) (string, any, error) {
 	}
 	desk := p.API.Desk
 	d := sheetOf{ID: r.PathValue("id"), Accord: desk.Accord, CPS: desk.CPS, Chosen: "person-dual", Whole: true}
-	if err := p.correct(r.Context(), &d, who); err != nil {
+	if err := p.correct(r, &d, who); err != nil {
 		return "", nil, err
 	}
-	if err := p.follow(r, &d); err != nil {
+	if err := p.follow(r, &d, who); err != nil {
 		return "", nil, err
 	}
 	for _, f := range p.API.Profiles() {
@@ -106,7 +106,8 @@ func (p *Pages) apply(r *http.Request, who access.Person) (string, any, error) {
 }
 
 // correct fills the form from a draft of the person's own.
-func (p *Pages) correct(ctx context.Context, d *sheetOf, who access.Person) error {
+func (p *Pages) correct(r *http.Request, d *sheetOf, who access.Person) error {
+	ctx := r.Context()
 	if d.ID == "" {
 		return nil
 	}
@@ -116,6 +117,9 @@ func (p *Pages) correct(ctx context.Context, d *sheetOf, who access.Person) erro
 	}
 	if !ra.Issues(rec.Kind) || rec.State != ra.Drafted || rec.CreatedBy != who.ID {
 		return ra.NotYours.At("id", ra.NotYours.Clause)
+	}
+	if err := p.API.Desk.SeenCase(ctx, who, ra.ByShow, rec, source(r)); err != nil {
+		return err
 	}
 	if err := enroll.Decode(rec.Content, &d.App); err != nil {
 		return err
@@ -133,7 +137,7 @@ func (p *Pages) correct(ctx context.Context, d *sheetOf, who access.Person) erro
 }
 
 // follow fills the form from the certificate it is to follow, if there is one.
-func (p *Pages) follow(r *http.Request, d *sheetOf) error {
+func (p *Pages) follow(r *http.Request, d *sheetOf, who access.Person) error {
 	purpose, serial := d.App.For, d.App.Replaces
 	if d.ID == "" {
 		purpose, serial = r.URL.Query().Get("for"), strings.ToUpper(r.URL.Query().Get("serial"))
@@ -146,9 +150,12 @@ func (p *Pages) follow(r *http.Request, d *sheetOf) error {
 	if err != nil {
 		return err
 	}
-	d.Purpose, d.Old, d.Chosen, d.Whole = &found, raapi.Line(old), old.Profile, found.Subject
+	d.Purpose, d.Old, d.Chosen, d.Whole = &found, p.API.Line(old), old.Profile, found.Subject
 	if d.ID != "" {
 		return nil
+	}
+	if err := p.API.Desk.SeenCase(r.Context(), who, ra.ByShow, old, source(r)); err != nil {
+		return err
 	}
 	if err := enroll.Decode(old.Content, &d.App); err != nil {
 		return err
@@ -204,6 +211,7 @@ func (p *Pages) sheet(r *http.Request, who access.Person) (string, any, error) {
 		States    []stateCount
 		Submit    bool
 		Moving    bool
+		Pause     bool // there is something to be held back
 		Rows      []ra.Row
 	}
 	v, err := p.API.Batch(r.Context(), r.PathValue("id"))
@@ -229,7 +237,9 @@ func (p *Pages) sheet(r *http.Request, who access.Person) (string, any, error) {
 		}
 	}
 	d.Submit = v.By == who.ID && len(v.Waiting) > 0
-	d.Moving = v.Counts[ra.Approved] > 0
+	d.Moving = v.Counts[ra.Approved] > 0 && !v.Held
+	open := v.Counts[ra.Drafted] + v.Counts[ra.Submitted] + v.Counts[ra.Approved]
+	d.Pause = v.Held || open > 0 && (who.Holds(access.RAClerk) || who.Holds(access.RAReviewer) || who.Holds(access.RAAdmin))
 	return "批次 " + v.ID, d, nil
 }
 

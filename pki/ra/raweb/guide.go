@@ -33,7 +33,7 @@ func (p *Pages) guide(code string) func(r *http.Request, who access.Person) (str
 		}
 		list, err := p.API.Desk.OnTheWay(r.Context(), code)
 		for _, rec := range list {
-			d.Begun = append(d.Begun, raapi.Line(rec))
+			d.Begun = append(d.Begun, p.API.Line(rec))
 		}
 		return title, d, err
 	}

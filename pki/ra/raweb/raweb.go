@@ -40,6 +40,7 @@ var nav = []page.Link{
 	{Path: "/revoke", Title: "撤销证书", Icon: "stop", Roles: clerk},
 	{Path: "/guide/reissue", Title: "补办", Icon: "key"},
 	{Path: "/guide/amend", Title: "更正", Icon: "doc"},
+	{Path: "/bulks", Title: "批量变更", Icon: "stop"},
 	{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
 	{Path: "/profiles", Title: "证书模板", Icon: "doc"},
 	{Path: "/reminders", Title: "到期提醒", Icon: "doc"},
@@ -47,6 +48,7 @@ var nav = []page.Link{
 	{Path: "/changes", Title: "变更", Icon: "check", Group: "管理"},
 	{Path: "/people", Title: "人员", Icon: "people"},
 	{Path: "/audit", Title: "审计", Icon: "eye", Roles: auditor},
+	{Path: "/readings", Title: "个人信息查阅", Icon: "eye", Roles: auditor},
 	{Path: "/help", Title: "帮助", Icon: "help"},
 }
 
@@ -94,6 +96,9 @@ func (p *Pages) Mount() error {
 		"GET /reminders":             {"reminders", p.reminders},
 		"GET /ledger":                {"ledger", p.ledger},
 		"GET /audit":                 {"audit", p.audit},
+		"GET /bulks":                 {"bulks", p.bulks},
+		"GET /bulks/{id}":            {"bulk", p.bulk},
+		"GET /readings":              {"readings", p.readings},
 		"GET /help":                  {"help", p.help},
 		"GET /":                      {"refused", p.nowhere},
 	} {

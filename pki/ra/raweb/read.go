@@ -65,6 +65,9 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 	if err != nil {
 		return "", nil, err
 	}
+	if err := p.API.Desk.SeenCase(r.Context(), who, ra.ByShow, rec, source(r)); err != nil {
+		return "", nil, err
+	}
 	der := rec.Reply.Sign
 	d.Use, d.Other = "签名证书", rec.EncSerial
 	if d.Serial == rec.EncSerial {
@@ -74,7 +77,7 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 	if err != nil {
 		return "", nil, err
 	}
-	d.Case, d.NotBefore, d.Expire, d.Text = raapi.Line(rec), c.NotBefore, c.NotAfter, string(cert.PEM(der))
+	d.Case, d.NotBefore, d.Expire, d.Text = p.API.Line(rec), c.NotBefore, c.NotAfter, string(cert.PEM(der))
 	d.Digest = cert.KeyID(c.Point)
 	d.Subject, d.Issuer = dn.Text(c.Subject), dn.Text(c.Issuer)
 	d.Extensions = extensions(c)
@@ -138,7 +141,11 @@ func (p *Pages) status(do, title string) func(r *http.Request, who access.Person
 			if err != nil {
 				return "", nil, err
 			}
-			line := raapi.Line(rec)
+			if err := p.API.Desk.SeenCase(r.Context(), who, ra.ByShow, rec, source(r)); err != nil {
+				return "", nil, err
+			}
+			line := p.API.Line(rec)
+			line.Title = rec.Title
 			d.Case = &line
 		}
 		return title, d, nil
@@ -214,4 +221,19 @@ func (p *Pages) help(*http.Request, access.Person) (string, any, error) {
 		b.WriteString(f.Name + "（" + f.Title + "） ")
 	}
 	return "帮助", b.String(), nil
+}
+
+// readings is who read personal data, and how often, over the days asked for.
+func (p *Pages) readings(r *http.Request, who access.Person) (string, any, error) {
+	type line struct {
+		ra.ReadCount
+		Title string
+	}
+	v := r.URL.Query()
+	list, err := p.API.Readings(r.Context(), who, page.Day(v.Get("from")), page.Day(v.Get("to")), source(r))
+	var d []line
+	for _, c := range list {
+		d = append(d, line{c, ra.Ways[c.Way]})
+	}
+	return "个人信息查阅统计", d, err
 }

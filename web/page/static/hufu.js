@@ -212,6 +212,9 @@ const submits = {
   },
   // data-post: an unsigned call with the form as JSON.
   async post(form) { then(form, await call('POST', form.dataset.post, fields(form))); },
+  // data-reveal: an unsigned call; one word of its answer is shown in the form and
+  // nowhere else.
+  async reveal(form) { $('output', form).textContent = (await call('POST', form.dataset.reveal, fields(form)))[form.dataset.shows]; },
   // data-upload: one file, raw, with progress.
   async upload(form) {
     const f = $('input[type=file]', form).files[0];
@@ -237,7 +240,7 @@ const send = (path, file, progress) => new Promise((done, gone) => {
 
 document.addEventListener('submit', e => {
   const form = e.target;
-  const kind = ['signIn', 'openKey', 'order', 'mark', 'post', 'upload'].find(k => k in form.dataset);
+  const kind = ['signIn', 'openKey', 'order', 'mark', 'post', 'reveal', 'upload'].find(k => k in form.dataset);
   if (!kind) return;
   e.preventDefault();
   e.stopPropagation();

@@ -1,0 +1,16 @@
+CREATE TABLE bulk (
+	id   TEXT   NOT NULL PRIMARY KEY,
+	who  TEXT   NOT NULL,
+	at   BIGINT NOT NULL,
+	head BYTEA  NOT NULL,
+	body BYTEA  NOT NULL
+);
+CREATE INDEX bulk_at ON bulk (at, id);
+CREATE TABLE held (
+	batch TEXT   NOT NULL PRIMARY KEY,
+	who   TEXT   NOT NULL,
+	at    BIGINT NOT NULL
+);
+CREATE TABLE asked (
+	case_id TEXT NOT NULL PRIMARY KEY
+);

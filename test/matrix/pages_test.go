@@ -1,0 +1,62 @@
+package matrix
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/hufu-pki/hufu/zone/desk"
+)
+
+// cookie is a browser as far as a session goes.
+type cookie struct{ value string }
+
+func (c *cookie) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c.value != "" {
+		r.Header.Set("Cookie", c.value)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		for _, k := range resp.Cookies() {
+			c.value = k.Name + "=" + k.Value
+		}
+	}
+	return resp, err
+}
+
+// Every page about many certificates and about personal data is shown to who
+// may see it, and to nobody else.
+func TestPagesOfMany(t *testing.T) {
+	w := open(t)
+	var batch, bulk struct{ ID string }
+	form := func() map[string]any {
+		return map[string]any{"profile": "person-dual", "identity": map[string]string{"kind": "resident-id", "number": "11010519491231002X"}, "csr": request(t, "张三")}
+	}
+	bulk.ID = w.paused("freeze", form)
+	w.must("ra-clerk", "POST", "/api/v1/sheets?name=a.json", []byte(`[{"profile":7}]`), &batch)
+	var cases struct{ Cases []struct{ ID string } }
+	w.must("ra-clerk", "GET", "/api/v1/cases?kind=ra.issue", nil, &cases)
+	for who, pages := range map[string]map[string]int{
+		"ra-clerk":    {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/bulks/M0": 404, "/sheets/" + batch.ID: 200, "/cases/" + cases.Cases[0].ID: 200, "/cases": 200, "/readings": 403},
+		"ra-reviewer": {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/sheets/" + batch.ID: 200, "/cases/" + cases.Cases[0].ID: 200, "/readings": 403},
+		"ra-auditor":  {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/sheets/" + batch.ID: 200, "/readings": 200},
+	} {
+		p, err := desk.Open(w.e.People, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.URL, p.HTTP = w.e.RA, &http.Client{Transport: new(cookie)}
+		if err := p.SignIn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range pages {
+			resp, err := p.HTTP.Get(strings.TrimSuffix(w.e.RA, "/") + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.Body.Close(); resp.StatusCode != want {
+				t.Errorf("%s, %s: %d, want %d", who, path, resp.StatusCode, want)
+			}
+		}
+	}
+}

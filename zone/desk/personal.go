@@ -1,0 +1,45 @@
+package desk
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
+)
+
+// personal carries out the verbs about personal data: each is on the trail
+// before the answer comes.
+func (p *Person) personal(ctx context.Context, verb string, a Args) (any, error) {
+	switch verb {
+	case "identity":
+		id, err := a.one("案件编号")
+		if err != nil {
+			return nil, err
+		}
+		var v raapi.Document
+		return &v, p.Call(ctx, http.MethodPost, "/api/v1/cases/"+escape(id)+"/identity", map[string]string{"reason": a.Note}, &v)
+	case "readings":
+		var v []ra.ReadCount
+		return &v, p.Call(ctx, http.MethodGet, "/api/v1/readings", nil, &v)
+	}
+	if a.Out == "" {
+		return nil, &Usage{Text: "需要 --out 文件（.csv 或 .json）"}
+	}
+	path := "/api/v1/cases.csv"
+	if strings.EqualFold(filepath.Ext(a.Out), ".json") {
+		path = "/api/v1/cases.json"
+	}
+	personal := ""
+	if a.Personal {
+		personal = "true"
+	}
+	var raw []byte
+	if err := p.Call(ctx, http.MethodGet, query(path, "state", a.State, "q", a.Query, "kind", a.Kind, "personal", personal, "reason", a.Note), nil, &raw); err != nil {
+		return nil, err
+	}
+	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, raw, 0o600)
+}
