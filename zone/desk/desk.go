@@ -33,14 +33,9 @@ type Refused struct{ Report refusal.Report }
 func (r *Refused) Error() string { return r.Report.Text }
 
 // Usage is a command that was not understood.
-type Usage struct {
-	Text string
-	Err  error // what it came from; may be nil
-}
+type Usage struct{ Text string }
 
 func (u *Usage) Error() string { return u.Text }
-
-func (u *Usage) Unwrap() error { return u.Err }
 
 // Unreadable says which file a command could not read, and why.
 func Unreadable(err error) error {
@@ -77,7 +72,7 @@ type Endpoints struct {
 func (e *Endpoints) Read(dir string) error {
 	data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &Usage{"hufu up 没有在 " + dir + " 上运行；请先启动，或用 --dir 指明数据目录", err}
+		return fmt.Errorf("hufu up 没有在 %s 上运行；请先启动，或用 --dir 指明数据目录：%w", dir, err)
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ package up
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,6 +123,21 @@ func Run(ctx context.Context, c Config) error {
 	return c.serve(ctx, w)
 }
 
+// reachable tries every address before certificates name one for ever.
+func (c Config) reachable() error {
+	if c.BasePort < 1 || c.BasePort > 65535-40 {
+		return fmt.Errorf("%w: --base-port 应在 1 与 %d 之间，却是 %d", ErrAddress, 65535-40, c.BasePort)
+	}
+	for i := range portKMManage + 1 {
+		l, err := net.Listen("tcp", c.at(i))
+		if err != nil {
+			return fmt.Errorf("%w: 不能监听 %s（%v）；还没有建立任何东西，请换 --base-port 或 --addr 再试", ErrAddress, c.at(i), err)
+		}
+		_ = l.Close()
+	}
+	return nil
+}
+
 // world reads what was fixed at bootstrap, or holds the ceremony.
 func (c Config) world(ctx context.Context) (World, error) {
 	var w World
@@ -130,6 +146,9 @@ func (c Config) world(ctx context.Context) (World, error) {
 		return w, json.Unmarshal(data, &w)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
+		return w, err
+	}
+	if err := c.reachable(); err != nil {
 		return w, err
 	}
 	return c.bootstrap(ctx)
@@ -209,9 +228,13 @@ func (c Config) zones(w World) ([]zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	ledgerKey, err := publicKey(c.path("people", "ledger.pem"))
+	signer, err := caDev.Signer(cacore.KeyLedger) // people/ledger.pem is for people, and may be gone from here
 	if err != nil {
 		return nil, err
+	}
+	ledgerKey, ok := signer.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the ledger key is not an SM2 key")
 	}
 	wrapped, err := wrappedOf(c.path("ra", "blind.json"))
 	if err != nil {
@@ -238,7 +261,16 @@ func (c Config) zones(w World) ([]zone, error) {
 		Key: server, Cert: certs["ca-server"], KM: certs["km-identity"], Now: c.Now,
 		Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
 	}
+	if _, err := os.Stat(c.path("ra", "ra.db")); err != nil {
+		return nil, gone("注册系统", c.path("ra", "ra.db"), err)
+	}
 	km := func(ctx context.Context, ready func()) error {
+		if _, err := os.Stat(c.path("km", "km.db")); err != nil {
+			slog.Error("密钥管理系统不启动；状态查询、目录与签名证书照常", "err", gone("密钥管理系统", c.path("km", "km.db"), err))
+			ready()
+			<-ctx.Done()
+			return nil
+		}
 		return kmcore.Run(ctx, kmcore.Config{
 			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: ca.Place(w.PublicURL, 0),
 			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
@@ -267,6 +299,12 @@ func (c Config) zones(w World) ([]zone, error) {
 		}, ready)
 	}
 	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil
+}
+
+// gone says that a database is not where it was: an empty one in its place would
+// deny what was done.
+func gone(system, name string, err error) error {
+	return fmt.Errorf("%s的数据库不见了（%s），不新建空库代替：请放回原处，或用 hufu restore 从备份恢复：%w", system, name, err)
 }
 
 // consoles are the management zones: they hold no key.
