@@ -93,6 +93,9 @@ func (c *asCmd) Run(ctx context.Context) error {
 }
 
 func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error) {
+	if c.Room == "ra" && c.Verb == "overview" {
+		return nil, &desk.Usage{Text: "注册系统没有运行总览；可用：ca overview、km overview"}
+	}
 	if out, ok, err := p.Change(ctx, c.Verb, a); ok {
 		return out, err
 	}

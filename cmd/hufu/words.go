@@ -26,7 +26,7 @@ var usageWords = []struct {
 	{regexp.MustCompile(`^expected "?(<.*>)"?$`), `缺少参数：$1`},
 	{regexp.MustCompile(`^missing positional arguments (.*)$`), `缺少参数：$1`},
 	{regexp.MustCompile(`^(--\S+): expected (string|int|duration).* but got "?(EOL.*)$`), `选项 $1 需要一个值`},
-	{regexp.MustCompile(`^(--\S+): expected (an int|a valid .* int).* but got (".*?").*$`), `选项 $1 应为整数，却是 $3`},
+	{regexp.MustCompile(`^(--\S+): expected (?:an int|a valid .* int|int value).* but got (".*?").*$`), `选项 $1 应为整数，却是 $2`},
 	{regexp.MustCompile(`^(--\S+): expected duration but got (".*?").*$`), `选项 $1 应为时长（如 30s、5m），却是 $2`},
 	{regexp.MustCompile(`^(--\S+) must be one of (.*) but got (".*")$`), `选项 $1 应为 $2 之一，却是 $3`},
 	{regexp.MustCompile(`, did you mean (one of )?(.*)\?$`), `；是否指 $2？`},

@@ -16,6 +16,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -160,6 +162,9 @@ func Zip(dir string) ([]byte, error) {
 		if err != nil {
 			return err
 		}
+		if old, err := outgrown(path); err != nil || old {
+			return err
+		}
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return err
@@ -173,6 +178,29 @@ func Zip(dir string) ([]byte, error) {
 	})
 	err = errors.Join(err, z.Close()) // the directory of the archive is written here
 	return b.Bytes(), err
+}
+
+// outgrown reports whether a partial tile has a longer one beside it or the full
+// one in its place: nobody reads it, so no verifier would miss a change in it.
+func outgrown(path string) (bool, error) {
+	full, ok := strings.CutSuffix(filepath.Dir(path), ".p")
+	if !ok {
+		return false, nil
+	}
+	if _, err := os.Stat(full); err == nil {
+		return true, nil
+	}
+	width, err := strconv.Atoi(filepath.Base(path))
+	if err != nil {
+		return true, nil
+	}
+	beside, err := os.ReadDir(filepath.Dir(path))
+	for _, b := range beside {
+		if n, err := strconv.Atoi(b.Name()); err == nil && n > width {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // DeviceCheck is the overview's line about a cryptographic device.
