@@ -228,21 +228,13 @@ func (c Config) zones(w World) ([]zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := caDev.Signer(cacore.KeyLedger) // people/ledger.pem is for people, and may be gone from here
+	ledgerKey, err := c.ledgerKey(caDev)
 	if err != nil {
 		return nil, err
 	}
-	ledgerKey, ok := signer.Public().(*ecdsa.PublicKey)
-	if !ok {
-		return nil, errors.New("the ledger key is not an SM2 key")
-	}
-	wrapped, err := wrappedOf(c.path("ra", "blind.json"))
+	blind, err := c.blindKey(raDev)
 	if err != nil {
 		return nil, err
-	}
-	blind, err := raDev.Unwrap(caservice.KeyIdentity, wrapped, []byte("blind"))
-	if err != nil {
-		return nil, fmt.Errorf("blind index key: %w", err)
 	}
 	links := c.Links
 	if links == nil {
@@ -266,10 +258,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	}
 	km := func(ctx context.Context, ready func()) error {
 		if _, err := os.Stat(c.path("km", "km.db")); err != nil {
-			slog.Error("密钥管理系统不启动；状态查询、目录与签名证书照常", "err", gone("密钥管理系统", c.path("km", "km.db"), err))
-			ready()
-			<-ctx.Done()
-			return nil
+			return down(ctx, ready, gone("密钥管理系统", c.path("km", "km.db"), err))
 		}
 		return kmcore.Run(ctx, kmcore.Config{
 			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: ca.Place(w.PublicURL, 0),
@@ -278,10 +267,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	}
 	core := func(ctx context.Context, ready func()) error {
 		if _, err := os.Stat(c.path("ca", "ca.db")); err != nil {
-			slog.Error("the CA stays down; status and directory go on", "err", err)
-			ready()
-			<-ctx.Done()
-			return nil
+			return down(ctx, ready, gone("CA", c.path("ca", "ca.db"), err))
 		}
 		return cacore.Run(ctx, cacore.Config{
 			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
@@ -299,6 +285,45 @@ func (c Config) zones(w World) ([]zone, error) {
 		}, ready)
 	}
 	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil
+}
+
+// down is a zone that stays down while the others go on.
+func down(ctx context.Context, ready func(), why error) error {
+	slog.Error("此区不启动；状态查询与目录照常", "err", why)
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// ledgerKey is as people have it; where their files were taken away, as the CA
+// has it.
+func (c Config) ledgerKey(ca *soft.Device) (*ecdsa.PublicKey, error) {
+	key, err := publicKey(c.path("people", "ledger.pem"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	signer, err := ca.Signer(cacore.KeyLedger)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := signer.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the ledger key is not an SM2 key")
+	}
+	return key, nil
+}
+
+// blindKey is the registration system's key of its index of identity numbers.
+func (c Config) blindKey(ra *soft.Device) ([]byte, error) {
+	wrapped, err := wrappedOf(c.path("ra", "blind.json"))
+	if err != nil {
+		return nil, err
+	}
+	key, err := ra.Unwrap(caservice.KeyIdentity, wrapped, []byte("blind"))
+	if err != nil {
+		return nil, fmt.Errorf("blind index key: %w", err)
+	}
+	return key, nil
 }
 
 // gone says that a database is not where it was: an empty one in its place would
