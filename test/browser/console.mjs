@@ -220,7 +220,7 @@ await press(reviewer, 'a.button:has-text("清除")');
 await reviewer.fill('[name=q]', '样例');
 await press(reviewer, 'form.filter button');
 await reviewer.waitForURL(/[?&]q=/);
-await press(reviewer, 'a.button[rel=next]');
+await press(reviewer, 'a.button[rel=next][href*="q="]'); // the filtered page's, not the one before
 await reviewer.waitForURL(/after=/);
 await press(reviewer, 'a.button:has-text("回到第一页")');
 await reviewer.waitForURL(u => !u.search.includes('after='));
