@@ -57,8 +57,8 @@ export async function press(page, selector) {
   await b.click();
 }
 export async function goTo(page, title) {
-  await page.click(`nav >> text=${title}`);
-  await page.waitForSelector(`header h1:has-text("${title}")`);
+  await page.click(`nav >> text="${title}"`); // the whole of it: 变更 is not 批量变更
+  await page.waitForSelector(`header h1:text-is("${title}")`);
   await note(page);
 }
 export const shot = async (page, name) => { await note(page); if (screens) { mkdirSync(screens, { recursive: true }); await page.screenshot({ path: `${screens}/${name}.png`, fullPage: true }); } };
