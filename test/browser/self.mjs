@@ -153,7 +153,7 @@ await press(clerk, 'main a.button:has-text("返回")');
 await accept(end, 'ra.revoke');
 await until(end, 'done');
 await clerk.goto(site + '/guide/reissue');
-await clerk.click('main li a:has-text("张三")'); // begun, and found again
+await clerk.click('main li a:has-text("张＊")'); // begun, and found again
 await clerk.waitForSelector('li[aria-current=step]:has-text("录入补办申请")');
 await press(clerk, 'main a.button:has-text("录入补办申请")');
 await clerk.waitForSelector('header h1:has-text("证书补办")');
@@ -189,5 +189,5 @@ await shot(clerk, 'reminders');
 
 // What the registration console has besides, its own test presses.
 const count = await finish(['更正引导', '退出', '新申请', '批量录入', '撤销证书', '查证书', '帮助', '审计', '不予通过', '下载证书', '冻结', '解冻', '撤销', '证书更新', '证书延期', '证书信息变更', '证书补办', '加密密钥恢复',
-  '复制', '保存草稿', '取消', '证据文件', '下载交付包', '查询', '清除', '移除', '签名并撤销证书', '签名并冻结证书', '关闭', '签名并提交', '打开', '登录', '录入第一件申请', '私钥已打开', '私钥未打开', '修改草稿']);
+  '复制', '查看号码', '保存草稿', '取消', '证据文件', '下载交付包', '查询', '清除', '移除', '签名并撤销证书', '签名并冻结证书', '关闭', '签名并提交', '打开', '登录', '录入第一件申请', '私钥已打开', '私钥未打开', '修改草稿']);
 console.log(`self: ${count} buttons pressed; renewal with a key made in the page, freezing, revocation, two paths at the counter`);
