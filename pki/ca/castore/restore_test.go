@@ -35,7 +35,7 @@ func TestListsAreNumberedAboveTheFloor(t *testing.T) {
 	if have, err := s.Lists(ctx); err != nil || have["full"].Number != 1 {
 		t.Errorf("the draft %d is finished although it may have been signed since: %+v %v", draft.Number, have, err)
 	}
-	if due, err := s.Dirty(ctx); err != nil || len(due) != ca.Shards+2 {
+	if due, err := s.Dirty(ctx); err != nil || len(due) != ca.Shards+3 {
 		t.Errorf("%d lists are due: %v", len(due), err)
 	}
 	if l := intend(t, s, -1); l.Number != 5001 {
