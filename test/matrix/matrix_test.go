@@ -36,48 +36,6 @@ import (
 	"github.com/hufu-pki/hufu/zone/up"
 )
 
-// declared is who may do what, written down by hand: the exported matrix and
-// the running systems are held to it. Of a change: who proposes, who agrees.
-var declared = map[string]map[string]string{
-	"ca": {
-		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
-		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
-		"crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor",
-		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
-		"authority.request/propose": "ca.admin", "authority.request/confirm": "ca.super", "authority.request/reject": "ca.super", "authority.request/withdraw": "ca.admin",
-		"authority.import/propose": "ca.admin", "authority.import/confirm": "ca.super", "authority.import/reject": "ca.super", "authority.import/withdraw": "ca.admin",
-		"authority.revoke/propose": "ca.admin", "authority.revoke/confirm": "ca.super", "authority.revoke/reject": "ca.super", "authority.revoke/withdraw": "ca.admin",
-		"gate.resume/propose": "ca.admin", "gate.resume/confirm": "ca.super", "gate.resume/reject": "ca.super", "gate.resume/withdraw": "ca.admin",
-	},
-	"ra": {
-		"read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor", "audit.list": "ra.audit-admin ra.auditor", "audit.export": "ra.audit-admin ra.auditor", "audit.mark": "ra.auditor",
-		"ra.draft": "ra.clerk", "ra.sheet": "ra.clerk", "ra.evidence": "ra.clerk", "ra.package": "ra.producer", "ra.read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor",
-		"ra.issue/submit": "ra.clerk", "ra.issue/discard": "ra.clerk", "ra.issue/withdraw": "ra.clerk", "ra.issue/approve": "ra.reviewer", "ra.issue/return": "ra.reviewer", "ra.issue/reject": "ra.reviewer", "ra.issue/produce": "ra.producer",
-		"ra.revoke/revoke": "ra.clerk", "ra.revoke/approve": "ra.reviewer", "ra.revoke/reject": "ra.reviewer", "ra.revoke/withdraw": "ra.clerk",
-		"ra.freeze/freeze": "ra.clerk", "ra.freeze/approve": "ra.reviewer", "ra.freeze/reject": "ra.reviewer", "ra.freeze/withdraw": "ra.clerk",
-		"ra.unfreeze/unfreeze": "ra.clerk", "ra.unfreeze/approve": "ra.reviewer", "ra.unfreeze/reject": "ra.reviewer", "ra.unfreeze/withdraw": "ra.clerk",
-		"ra.recover/submit": "ra.clerk", "ra.recover/discard": "ra.clerk", "ra.recover/withdraw": "ra.clerk", "ra.recover/return": "ra.reviewer", "ra.recover/reject": "ra.reviewer", "ra.recover/approve": "ra.reviewer",
-		"ra.recover/authorise": "ra.admin", "ra.recover/reject@reviewed": "ra.admin", "ra.recover/produce": "ra.producer",
-		"ra.evidence-file":   "ra.auditor ra.admin ra.reviewer",
-		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
-		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
-		"ra.issue/reject@asked": "ra.clerk", "ra.revoke/reject@asked": "ra.clerk", "ra.freeze/reject@asked": "ra.clerk",
-	},
-	"km": {
-		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
-		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "km.custody": "km.forensic",
-		"km.judicial/propose": "km.operator", "km.judicial/confirm": "km.forensic", "km.judicial/reject": "km.forensic", "km.judicial/withdraw": "km.operator", "km.judicial/release": "km.forensic",
-		"km.marks/propose": "km.operator", "km.marks/confirm": "km.admin", "km.marks/reject": "km.admin", "km.marks/withdraw": "km.operator", "km.make/propose": "km.operator", "km.drill/propose": "km.operator",
-		"km.master/propose": "km.admin", "km.master/confirm": "km.super", "km.master/reject": "km.super", "km.master/withdraw": "km.admin",
-	},
-}
-
-var chain = map[string]map[string][2]string{
-	"ca": {"ca.admin": {"ca.super", "ca.audit-admin"}, "ca.auditor": {"ca.audit-admin", "ca.super"}, "ca.operator": {"ca.admin", "ca.super"}, "ra.admin": {"ca.operator", "ca.operator"}, "ra.auditor": {"ca.operator", "ca.operator"}},
-	"ra": {"ra.clerk": {"ra.admin", "ra.super"}, "ra.reviewer": {"ra.admin", "ra.super"}, "ra.producer": {"ra.admin", "ra.super"}},
-	"km": {"km.admin": {"km.super", "km.audit-admin"}, "km.auditor": {"km.audit-admin", "km.super"}, "km.operator": {"km.admin", "km.super"}, "km.forensic": {"km.admin", "km.super"}},
-}
-
 var verbs = []string{staff.Add, staff.Renew, staff.Freeze, staff.Unfreeze, staff.Revoke}
 
 // table is declared with the chain spelled out: by system and act, who may.
