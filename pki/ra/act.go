@@ -86,7 +86,7 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 		if err != nil {
 			return Plan{}, err
 		}
-		if err := r.may(rec, do, who); err != nil {
+		if err := r.may(ctx, rec, do, who); err != nil {
 			return Plan{}, err
 		}
 		if strings.HasPrefix(rec.Batch, BulkPrefix) && AboutStatus(rec.Kind) {
@@ -104,7 +104,7 @@ func itemOf(rec Record) access.Item {
 }
 
 // may decides what can be decided before there is a signature.
-func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error {
+func (r *Registrar) may(ctx context.Context, rec Record, do casework.Action, who access.Person) error {
 	kind := Kinds[rec.Kind]
 	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Approved}, rec.State) {
 		if !who.Holds(access.RAProducer) {
@@ -116,13 +116,38 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		return NotYours.At("id", NotYours.Clause).Because("%s 由 %s 起草", rec.ID, rec.CreatedBy)
 	}
 	_, err := kind.Next(rec.Case, access.Preview(who), do, itemOf(rec), access.Proof{}, r.Now())
-	if err == nil && do == Approve && Issues(rec.Kind) {
-		err = checked(rec)
+	if err == nil && (do == Submit || do == Approve) {
+		err = r.based(ctx, rec, do)
 	}
 	if err == nil && do == Produce {
 		_, err = r.Package(rec, nil)
 	}
 	return err
+}
+
+// based refuses to submit or approve what rests on something that stands no
+// more, or to approve what the law asks to be on record and is not.
+func (r *Registrar) based(ctx context.Context, rec Record, do casework.Action) error {
+	switch {
+	case rec.Kind == UnitKind.Name:
+		_, err := r.entered(ctx, rec, r.Now())
+		return err
+	case !Issues(rec.Kind):
+		return nil
+	}
+	a, err := applicationOf(rec.Content)
+	if err != nil {
+		return err
+	}
+	if a.Unit != "" {
+		if _, err := r.unitStands(ctx, a.Unit); err != nil {
+			return err
+		}
+	}
+	if do == Approve {
+		return checked(rec)
+	}
+	return nil
 }
 
 // checked refuses to approve what the law asks to be on record and is not.
@@ -177,7 +202,13 @@ func (r *Registrar) do(ctx context.Context, desk access.Desk, p Plan, claim acce
 		if err != nil {
 			return nil, err
 		}
-		saves = append(saves, save(rec, move))
+		s := save(rec, move)
+		if rec.Kind == UnitKind.Name && move.Event.To == Done {
+			if s.Unit, err = r.entered(ctx, rec, move.Event.At); err != nil {
+				return nil, err
+			}
+		}
+		saves = append(saves, s)
 		line := r.line(by.Who(), p.Order.Act, rec.ID, source)
 		line.Start, line.Serial, line.Detail = start, rec.SignSerial, p.Order.Note
 		line.Proof = alg.Digest(by.Signed().Text, by.Signed().Signature)

@@ -115,7 +115,7 @@ func (r *Registrar) planBulk(ctx context.Context, p Plan, who access.Person) (Pl
 		if err != nil {
 			return Plan{}, err
 		}
-		if err := r.may(rec, p.Do, who); err != nil {
+		if err := r.may(ctx, rec, p.Do, who); err != nil {
 			return Plan{}, err
 		}
 		p.cases, p.Items = append(p.cases, rec), append(p.Items, itemOf(rec))

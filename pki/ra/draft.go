@@ -41,6 +41,7 @@ type Form struct {
 	For      string         `json:"for,omitempty"`       // a code of Purposes; a first certificate when absent
 	Replaces string         `json:"replaces,omitempty"`  // serial of a certificate it follows
 	Cause    string         `json:"cause,omitempty"`     // of an amendment, a key of Causes
+	Unit     string         `json:"unit,omitempty"`      // credit code of a unit on the register
 	Accord   string         `json:"agreement,omitempty"` // version agreed to; that in force when absent, "none" when not agreed
 }
 
@@ -107,6 +108,9 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	}
 	f, old, err := r.followed(ctx, f)
 	if err != nil {
+		return Record{}, err
+	}
+	if f, err = r.fromUnit(ctx, f); err != nil {
 		return Record{}, err
 	}
 	p, ok := r.Profiles[f.Profile]
@@ -278,7 +282,7 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	app := enroll.Application{
 		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
 		Identity: enroll.Identity{Kind: f.Identity.Kind, Masked: identity.Mask(f.Identity.Number), Commitment: alg.Digest(salt, []byte(f.Identity.Number))},
-		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Cause: f.Cause, Accord: f.Accord, CPS: r.CPS,
+		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Cause: f.Cause, Accord: f.Accord, CPS: r.CPS, Unit: f.Unit,
 	}
 	if app.Days == 0 {
 		app.Days = p.Days.Default

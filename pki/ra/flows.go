@@ -142,9 +142,20 @@ func statusKind(name, title string, do casework.Action) casework.Kind {
 	return casework.Kind{Name: name, Title: title, Start: Drafted, States: states, Acts: acts, Steps: steps}
 }
 
+// UnitKind enters a unit into the register, or changes what the register says of
+// it: a clerk brings it, a reviewer has looked at the papers. (单位登记)
+var UnitKind = casework.Kind{Name: "ra.unit", Title: "单位登记", Start: Drafted, States: states, Acts: acts, Steps: []casework.Step{
+	{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
+	{From: Drafted, Do: Discard, By: access.RAClerk, To: Discarded},
+	{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Drafted},
+	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Done, NotBy: Submit},
+	{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
+	{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
+}}
+
 // Kinds are the kinds of cases by name.
 var Kinds = map[string]casework.Kind{
-	IssueKind.Name: IssueKind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind,
+	IssueKind.Name: IssueKind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind, UnitKind.Name: UnitKind,
 }
 
 // Notice is something an applicant must be told.
@@ -163,7 +174,7 @@ var Notices = []Notice{
 // declare it by signing (Order No. 4 art. 21).
 var Avers = map[string]string{
 	"ra.ask":       "本人持有所示证书的私钥，申请事项属实；办理更新的，已阅知电子政务电子认证服务管理办法第二十一条所列事项并接受服务协议",
-	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
+	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议；登记单位的，本人已核对授权书和经办人的证件",
 	"ra.approve":   "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
 	"ra.authorise": "本人已核对恢复理由和申请人身份，同意恢复所列加密密钥（GM/T 0034 §12.4）",
 	"ra.produce":   "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",

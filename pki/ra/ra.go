@@ -52,8 +52,9 @@ type Sealed struct {
 type Save struct {
 	Record  Record
 	Move    casework.Move
-	Claim   bool // the key becomes live
-	Release bool // the key is free again, or goes back to the case this one follows
+	Claim   bool  // the key becomes live
+	Release bool  // the key is free again, or goes back to the case this one follows
+	Unit    *Unit // the register says this from now on
 }
 
 // Query finds cases. Empty fields match all.
@@ -124,6 +125,7 @@ type Store interface {
 	BatchCounts(ctx context.Context, id string) (map[casework.State]int, error)
 	EvidenceStore
 	ReadingStore
+	UnitStore
 	BulkStore
 	ReminderStore
 	// Refuse writes a refusal of authority to the trail.

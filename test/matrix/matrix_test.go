@@ -366,6 +366,7 @@ var covered = map[string]string{
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
+	"unit-draft": "ra.unit.draft", "unit-sheet": "ra.unit.draft", "unit-agent": "ra.unit.agent", "units": "ra.read", "unit": "ra.read", "units-csv": "ra.read", "unit-sample": "ra.read",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -798,7 +799,31 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{id}})
 		}
 	}
+	w.units(m, kept.Digest, posts, on)
 	return enc
+}
+
+// units are the acts on the register of units.
+func (w *world) units(m map[string]try, letter string, posts func(string, func() any) try, on func(kind, do, id string)) {
+	form := func(code string) map[string]any {
+		return map[string]any{"code": code, "name": "某某局（样例）", "agent": map[string]string{"name": "张三", "phone": "010-12345678", "kind": "resident-id", "number": "11010519491231002X"},
+			"letter": map[string]string{"evidence": letter, "from": "2026-01-01", "to": "2099-12-31"}}
+	}
+	draft := func(code string) string {
+		var v struct{ ID string }
+		w.must("ra-clerk", "POST", "/api/v1/units/drafts", form(code), &v)
+		return v.ID
+	}
+	first, second, third := draft("91350100M000100Y43"), draft("91350100M000100Y43"), draft("91110000000000001H")
+	for _, id := range []string{third, second} {
+		w.sign("ra-clerk", "/api/v1/acts", map[string]any{"act": "ra.submit", "ids": []string{id}})
+	}
+	w.sign("ra-reviewer", "/api/v1/acts", map[string]any{"act": "ra.approve", "ids": []string{third}})
+	for do, id := range map[string]string{"submit": first, "discard": first, "withdraw": second, "approve": second, "return": second, "reject": second} {
+		on("ra.unit", do, id)
+	}
+	m["ra ra.unit.draft"] = posts("units/drafts", func() any { return form("91110000000000002L") })
+	m["ra ra.unit.agent"] = posts("units/91110000000000001H/agent", func() any { return map[string]string{"reason": "核对来电"} })
 }
 
 // asked is a case that the holder of a new certificate asked for themselves.

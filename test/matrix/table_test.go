@@ -25,6 +25,7 @@ var declared = map[string]map[string]string{
 		"ra.evidence-file":   "ra.auditor ra.admin ra.reviewer",
 		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
 		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
+		"ra.unit.draft": "ra.clerk", "ra.unit.agent": "ra.clerk ra.reviewer", "ra.unit/submit": "ra.clerk", "ra.unit/discard": "ra.clerk", "ra.unit/withdraw": "ra.clerk", "ra.unit/approve": "ra.reviewer", "ra.unit/return": "ra.reviewer", "ra.unit/reject": "ra.reviewer",
 		"ra.issue/reject@asked": "ra.clerk", "ra.revoke/reject@asked": "ra.clerk", "ra.freeze/reject@asked": "ra.clerk",
 	},
 	"km": {

@@ -44,6 +44,7 @@ type Application struct {
 	Cause    string         `json:"cause,omitempty"`    // why details are put right, as the desk's table has it
 	Accord   string         `json:"agreement"`          // version of the service agreement accepted
 	CPS      string         `json:"cps"`                // version of the practice statement in force
+	Unit     string         `json:"unit,omitempty"`     // credit code of the unit the fields were taken from
 }
 
 // What a certificate that follows another is for.

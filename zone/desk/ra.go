@@ -79,6 +79,8 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.batch(ctx, a)
 	case "bulk":
 		return p.bulk(ctx, a)
+	case "unit":
+		return p.unit(ctx, a)
 	case "guide":
 		return p.guide(ctx, a)
 	case "reminders":
@@ -102,7 +104,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
 }
 
 // escape keeps an id one segment of a path.
@@ -169,7 +171,7 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 		return nil, Unreadable(err)
 	}
 	if ext == ".xlsx" || ext == ".csv" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
-		return p.sheet(ctx, verb, filepath.Base(name), data, a)
+		return p.upload(ctx, "/api/v1/sheets", verb, filepath.Base(name), data, a)
 	}
 	if id != "" {
 		f, err := ra.ParseForm(data)
@@ -285,9 +287,10 @@ type BatchLine struct {
 	Rows  []RowLine `json:"rows"`
 }
 
-func (p *Person) sheet(ctx context.Context, verb, name string, data []byte, a Args) (any, error) {
+// upload brings a sheet and submits what it drafts.
+func (p *Person) upload(ctx context.Context, path, verb, name string, data []byte, a Args) (any, error) {
 	var b ra.Batch
-	if err := p.Call(ctx, http.MethodPost, query("/api/v1/sheets", "name", name), data, &b); err != nil {
+	if err := p.Call(ctx, http.MethodPost, query(path, "name", name), data, &b); err != nil {
 		return nil, err
 	}
 	out := BatchLine{Batch: b.ID}

@@ -19,7 +19,7 @@ import (
 // Search are the parameters of a list of cases.
 type Search struct {
 	State   string    `query:"state" enum:"drafted,submitted,reviewed,approved,issued,delivered,rejected,revoked,done,discarded,issued-held,delivered-held,superseded"`
-	Kind    string    `query:"kind" enum:"ra.issue,ra.recover,ra.revoke,ra.freeze,ra.unfreeze"`
+	Kind    string    `query:"kind" enum:"ra.issue,ra.recover,ra.revoke,ra.freeze,ra.unfreeze,ra.unit"`
 	Profile string    `query:"profile"`
 	Batch   string    `query:"batch"`
 	Q       string    `query:"q" doc:"姓名、案件编号、序列号、批次或完整证件号码"`

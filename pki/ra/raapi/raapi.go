@@ -70,6 +70,7 @@ type CaseView struct {
 	CaseLine
 	Application *enroll.Application `json:"application,omitempty"`
 	Revocation  *enroll.Revocation  `json:"revocation,omitempty"`
+	Unit        *ra.UnitChange      `json:"unit,omitempty"`
 	Events      []EventLine         `json:"events"`
 	May         []string            `json:"may"` // acts open to the person asking
 	Trouble     *refusal.Report     `json:"trouble,omitempty"`
@@ -109,6 +110,11 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 		v.Revocation = new(enroll.Revocation)
 		return v, enroll.Decode(r.Content, v.Revocation)
 	}
+	if r.Kind == ra.UnitKind.Name {
+		c, err := ra.UnitChangeOf(r.Content)
+		v.Unit = &c
+		return v, err
+	}
 	v.Application = new(enroll.Application)
 	return v, enroll.Decode(r.Content, v.Application)
 }
@@ -136,6 +142,7 @@ func (a *API) Mount(s *api.Site) {
 	a.status(s)
 	a.reminders(s)
 	a.guides(s)
+	a.units(s)
 }
 
 func (a *API) drafts(s *api.Site) {

@@ -227,7 +227,7 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 			return err
 		}
 	}
-	if err := errors.Join(s.keys(tx, v), leave(tx, v)); err != nil {
+	if err := errors.Join(s.keys(tx, v), leave(tx, v), enter(tx, v)); err != nil {
 		return err
 	}
 	body, err := json.Marshal(v.Move.Event)

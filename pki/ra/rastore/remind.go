@@ -70,11 +70,11 @@ func endOf(r enroll.Reply) int64 {
 	return c.NotAfter.UnixMilli()
 }
 
-// Expiring lists cases whose certificates end within a time.
+// Expiring lists cases whose certificates, or letters, end within a time.
 func (s *Store) Expiring(ctx context.Context, from, to time.Time, days, limit int) ([]ra.Record, error) {
-	return s.list(ctx, `SELECT `+columns+` FROM cases WHERE not_after > $1 AND not_after <= $2 AND state IN ($3, $4)
-		AND NOT EXISTS (SELECT 1 FROM reminder WHERE reminder.case_id = cases.id AND reminder.days = $5) ORDER BY id LIMIT $6`,
-		from.UnixMilli(), to.UnixMilli(), string(ra.Issued), string(ra.Delivered), days, limit)
+	return s.list(ctx, `SELECT `+columns+` FROM cases WHERE not_after > $1 AND not_after <= $2 AND (state IN ($3, $4) OR kind = $5 AND state = $6)
+		AND NOT EXISTS (SELECT 1 FROM reminder WHERE reminder.case_id = cases.id AND reminder.days = $7) ORDER BY id LIMIT $8`,
+		from.UnixMilli(), to.UnixMilli(), string(ra.Issued), string(ra.Delivered), ra.UnitKind.Name, string(ra.Done), days, limit)
 }
 
 // Remind records reminders that are new, each with its line.

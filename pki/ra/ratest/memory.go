@@ -28,6 +28,7 @@ type Memory struct {
 	bulks   []ra.Bulk
 	held    map[string]bool // batches held back
 	asked   map[string]bool // cases the CA was asked about
+	units   map[string]ra.Unit
 	lines   []audit.Entry
 
 	reminders []ra.Reminder
@@ -106,7 +107,7 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 	case m.spent[nonce]:
 		return access.Replayed.At("nonce", access.Replayed.Clause)
 	}
-	cases, keys, spent := clone(m.cases), clone(m.keys), clone(m.spent)
+	cases, keys, spent, units := clone(m.cases), clone(m.keys), clone(m.spent), clone(m.units)
 	for _, v := range saves {
 		if v.Move.Event.Did == ra.Cancel && m.asked[v.Record.ID] {
 			return casework.Stale.At("id", casework.Stale.Clause).Because("%s 已送交 CA", v.Record.ID)
@@ -114,11 +115,14 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 		if err := save(cases, keys, v); err != nil {
 			return err
 		}
+		if err := enter(units, v); err != nil {
+			return err
+		}
 	}
 	if nonce != "" {
 		spent[nonce] = true
 	}
-	m.cases, m.keys, m.spent, m.lines = cases, keys, spent, append(m.lines, lines...)
+	m.cases, m.keys, m.spent, m.units, m.lines = cases, keys, spent, units, append(m.lines, lines...)
 	for _, v := range saves {
 		delete(m.asked, v.Record.ID)
 	}

@@ -46,6 +46,7 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"a batch is held back and let go on":                 held,
 		"readings of personal data are counted":              read,
 		"a reminder is recorded once":                        reminded,
+		"the register of units follows its approved changes": units,
 		"a refusal of authority may be written at any time":  turned,
 	} {
 		t.Run(name, func(t *testing.T) { test(NewDesk(t, open(t))) })
@@ -110,7 +111,7 @@ func (d *Desk) Move(who string, do casework.Action, rec ra.Record) (access.Comma
 		d.t.Fatal(err)
 	}
 	rec.Case, rec.UpdatedAt = move.Case, Now
-	return cmd, ra.Save{Record: rec, Move: move, Claim: do == ra.Submit, Release: do == ra.Return}
+	return cmd, ra.Save{Record: rec, Move: move, Claim: do == ra.Submit && ra.Issues(rec.Kind), Release: do == ra.Return}
 }
 
 // save moves a case as it stands and returns it as stored.

@@ -21,8 +21,13 @@ func (m *Memory) reminded(id string, days int) int {
 // Expiring lists cases whose certificates end within a time.
 func (m *Memory) Expiring(_ context.Context, from, to time.Time, days, limit int) (list []ra.Record, err error) {
 	for _, rec := range m.All() {
-		c, err := cert.Parse(rec.Reply.Sign)
-		if err != nil || rec.State != ra.Issued && rec.State != ra.Delivered || !c.NotAfter.After(from) || c.NotAfter.After(to) || m.reminded(rec.ID, days) >= 0 || len(list) == limit {
+		var end time.Time
+		if l, ok := m.letterEnds(rec); ok {
+			end = l.End()
+		} else if c, err := cert.Parse(rec.Reply.Sign); err == nil && (rec.State == ra.Issued || rec.State == ra.Delivered) {
+			end = c.NotAfter
+		}
+		if !end.After(from) || end.After(to) || m.reminded(rec.ID, days) >= 0 || len(list) == limit {
 			continue
 		}
 		rec.Events = nil

@@ -71,7 +71,8 @@ var funcs = template.FuncMap{
 		}
 		return strings.Join(parts, "，")
 	},
-	"picked": func(state string) bool { return bulk[casework.State(state)] },
+	"unitact": func(do string) string { return ra.UnitActs[do] },
+	"picked":  func(state string) bool { return bulk[casework.State(state)] },
 }
 
 // bulk are the states in which many cases can be acted on at once.
@@ -86,6 +87,7 @@ type step struct{ Title, Note, Class string }
 var stages = map[string][]casework.State{
 	ra.IssueKind.Name:    {ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered},
 	ra.RecoverKind.Name:  {ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered},
+	ra.UnitKind.Name:     {ra.Drafted, ra.Submitted, ra.Done},
 	ra.RevokeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
 	ra.FreezeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
 	ra.UnfreezeKind.Name: {ra.Submitted, ra.Approved, ra.Done},
