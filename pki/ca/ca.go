@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -129,9 +130,10 @@ type Issuer struct {
 	Keys     KeyCentre
 	Profiles profile.Set
 	Gates    Gates
-	Desk     access.Desk // of the registration staff
-	Public   string      // base URL in certificates
-	Silent   bool        // a root without a responder: its certificates name none
+	Desk     access.Desk    // of the registration staff
+	Bodies   *body.Register // who registers for whom; nil where nobody does for another
+	Public   string         // base URL in certificates
+	Silent   bool           // a root without a responder: its certificates name none
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
 

@@ -150,7 +150,7 @@ func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
 	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || !enroll.Told(a.Notices) || a.Accord == "" || a.CPS == "" {
 		return NoIdentity.At("check", NoIdentity.Clause)
 	}
-	if err := is.agreed(ctx, r, a.For); err != nil {
+	if err := is.agreed(ctx, r, a); err != nil {
 		return err
 	}
 	if err := is.follow(ctx, j); err != nil {

@@ -62,6 +62,9 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 	if !ok {
 		return Plan{}, NoAct.At("act", NoAct.Clause).Because("%q", o.Act)
 	}
+	if err := r.standing(ctx, who); err != nil {
+		return Plan{}, err
+	}
 	if utf8.RuneCountInString(o.Note) > NoteMax {
 		return Plan{}, BadForm.At("note", BadForm.Clause).Because("意见超过 %d 字", NoteMax)
 	}
@@ -106,7 +109,7 @@ func itemOf(rec Record) access.Item {
 // may decides what can be decided before there is a signature.
 func (r *Registrar) may(ctx context.Context, rec Record, do casework.Action, who access.Person) error {
 	kind := Kinds[rec.Kind]
-	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Approved}, rec.State) {
+	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Seconded, Thirded, Approved}, rec.State) {
 		if !who.Holds(access.RAProducer) {
 			return casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由制证员办理", acts[do])
 		}
@@ -137,6 +140,9 @@ func (r *Registrar) based(ctx context.Context, rec Record, do casework.Action) e
 	}
 	a, err := applicationOf(rec.Content)
 	if err != nil {
+		return err
+	}
+	if err := r.bodyStands(ctx, a); err != nil {
 		return err
 	}
 	if a.Unit != "" {

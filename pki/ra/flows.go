@@ -1,6 +1,8 @@
 package ra
 
 import (
+	"slices"
+
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -11,6 +13,8 @@ const (
 	Drafted   casework.State = "drafted"
 	Submitted casework.State = "submitted"
 	Reviewed  casework.State = "reviewed" // and not yet authorised
+	Seconded  casework.State = "seconded" // reviewed once, waits for the second reviewer
+	Thirded   casework.State = "thirded"  // reviewed twice, waits for the third
 	Approved  casework.State = "approved"
 	Issued    casework.State = "issued"
 	Delivered casework.State = "delivered"
@@ -59,7 +63,7 @@ const (
 )
 
 var states = map[casework.State]string{
-	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
+	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Seconded: "待复审", Thirded: "待终审", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
 	Asked: "持有人申请，待受理", IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
 }
 
@@ -73,10 +77,40 @@ var acts = map[casework.Action]string{
 // (证书申请, GM/T 0034 §12.1)
 var IssueKind = issueKind("ra.issue", "证书申请", []casework.Step{
 	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
+	asked[0], asked[1], asked[2],
+})
+
+// Issue2Kind and Issue3Kind are the same with two and three levels of review, each
+// by another person than the clerk and the levels before. (多级审核)
+var (
+	Issue2Kind = levelled("ra.issue2", "证书申请（两级审核）", Seconded)
+	Issue3Kind = levelled("ra.issue3", "证书申请（三级审核）", Seconded, Thirded)
+)
+
+// IssueKinds are the kinds of applications by their levels of review, from one.
+var IssueKinds = []casework.Kind{IssueKind, Issue2Kind, Issue3Kind}
+
+func levelled(name, title string, later ...casework.State) casework.Kind {
+	steps := []casework.Step{{From: Submitted, Do: Approve, By: access.RAReviewer, To: later[0], NotBy: Submit}}
+	for i, s := range later {
+		to := Approved
+		if i+1 < len(later) {
+			to = later[i+1]
+		}
+		apart := []casework.Action{Submit, Approve}
+		steps = append(steps, casework.Step{From: s, Do: Approve, By: access.RAReviewer, To: to, Apart: apart},
+			casework.Step{From: s, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
+			casework.Step{From: s, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit})
+	}
+	return issueKind(name, title, append(steps, asked...))
+}
+
+// asked are the steps of an application that the holder makes.
+var asked = []casework.Step{
 	{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
 	{From: Asked, Do: Submit, By: access.RAClerk, To: Submitted, NotBy: Ask},
 	{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
-})
+}
 
 // RecoverKind takes a recovery of an encryption key from the counter to the
 // subscriber's hand: who reviews it does not alone let it happen. (加密密钥恢复, GM/T 0034 §12.4)
@@ -111,7 +145,12 @@ func issueKind(name, title string, review []casework.Step) casework.Kind {
 }
 
 // Issues reports whether cases of a kind end in a certificate.
-func Issues(kind string) bool { return kind == IssueKind.Name || kind == RecoverKind.Name }
+func Issues(kind string) bool {
+	return slices.Contains(IssuingKinds, kind)
+}
+
+// IssuingKinds are the kinds of cases that end in a certificate, by name.
+var IssuingKinds = []string{IssueKind.Name, Issue2Kind.Name, Issue3Kind.Name, RecoverKind.Name}
 
 // RevokeKind takes a revocation from the desk to the lists. (证书撤销, GM/T 0034 §12.3)
 var RevokeKind = statusKind("ra.revoke", "证书撤销", Revoke)
@@ -155,7 +194,7 @@ var UnitKind = casework.Kind{Name: "ra.unit", Title: "单位登记", Start: Draf
 
 // Kinds are the kinds of cases by name.
 var Kinds = map[string]casework.Kind{
-	IssueKind.Name: IssueKind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind, UnitKind.Name: UnitKind,
+	IssueKind.Name: IssueKind, Issue2Kind.Name: Issue2Kind, Issue3Kind.Name: Issue3Kind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind, UnitKind.Name: UnitKind,
 }
 
 // Notice is something an applicant must be told.

@@ -103,7 +103,7 @@ func (r *Registrar) complete(f Form, p Purpose, old Record, was enroll.Applicati
 
 // noOther refuses a second case that follows the same certificate.
 func (r *Registrar) noOther(ctx context.Context, old, id string) error {
-	list, err := r.Store.Find(ctx, Query{Follows: old, States: []casework.State{Drafted, Asked, Submitted, Reviewed, Approved}, Limit: 4})
+	list, err := r.Store.Find(ctx, Query{Follows: old, States: []casework.State{Drafted, Asked, Submitted, Reviewed, Seconded, Thirded, Approved}, Limit: 4})
 	if err != nil {
 		return err
 	}

@@ -62,9 +62,12 @@ func (w *Worker) Run(ctx context.Context) {
 // Revocations go first and wait for nothing.
 func (r *Registrar) Fulfil(ctx context.Context) (int, error) {
 	n, revoking := r.carry(ctx)
-	m, issuing := r.issue(ctx, IssueKind.Name)
-	k, recovering := r.issue(ctx, RecoverKind.Name)
-	return n + m + k, errors.Join(revoking, issuing, recovering)
+	errs := []error{revoking}
+	for _, kind := range IssuingKinds {
+		m, err := r.issue(ctx, kind)
+		n, errs = n+m, append(errs, err)
+	}
+	return n, errors.Join(errs...)
 }
 
 // waiting goes round the approved cases of a kind, so that some that fail for
@@ -183,9 +186,21 @@ func undeliverable(err error) *refusal.Report {
 // requestOf is what the CA is asked: the content, and the signed steps.
 func requestOf(rec Record) enroll.Request {
 	q := enroll.Request{ID: rec.ID, Content: rec.Content}
-	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve, Authorise} {
-		if e, ok := rec.Last(do); ok && len(e.Signed.Signature) > 0 {
+	add := func(e casework.Event) {
+		if len(e.Signed.Signature) > 0 {
 			q.Evidence = append(q.Evidence, enroll.Evidence{Signed: e.Signed, Item: e.Item, Proof: e.Proof})
+		}
+	}
+	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve, Authorise} {
+		if e, ok := rec.Last(do); ok {
+			add(e)
+		}
+	}
+	for i := len(rec.Events) - 1; i > 0; i-- { // the levels of review below the last
+		if e := rec.Events[i]; e.Did == Approve && (e.To == Seconded || e.To == Thirded) {
+			add(e)
+		} else if e.Did == Submit {
+			break
 		}
 	}
 	return q

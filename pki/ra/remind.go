@@ -30,7 +30,8 @@ const LetterOf = "unit-letter"
 // ReminderQuery lists reminders, newest first. Empty fields match all.
 type ReminderQuery struct {
 	Case    string
-	Pending bool // not dropped yet
+	Within  []string // bodies that took the cases; nil for all
+	Pending bool     // not dropped yet
 	After   *Reminder
 	Limit   int
 }

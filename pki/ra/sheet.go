@@ -31,6 +31,9 @@ func (r *Registrar) DraftSheet(ctx context.Context, name string, data []byte, by
 	}
 	now := r.Now().UTC()
 	b := Batch{ID: newID("B", now), Name: name, Digest: digest, By: by.ID, At: now}
+	if b.Body, err = r.bodyOf(ctx, by); err != nil {
+		return Batch{}, err
+	}
 	var list []Record
 	seen := map[string]int{}
 	for _, row := range forms {
@@ -158,6 +161,9 @@ func (r *Registrar) DraftUnits(ctx context.Context, name string, data []byte, by
 	}
 	now := r.Now().UTC()
 	b := Batch{ID: newID("B", now), Name: name, Digest: digest, By: by.ID, At: now}
+	if b.Body, err = r.bodyOf(ctx, by); err != nil {
+		return Batch{}, err
+	}
 	var list []Record
 	seen := map[string]int{}
 	for _, row := range rows {

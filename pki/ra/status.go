@@ -107,7 +107,7 @@ func statusCase(do casework.Action, o Order, app Record, who access.Person, now 
 	return Record{
 		Case:    casework.Case{ID: o.ID, Kind: s.kind.Name, State: Drafted},
 		Content: content.Bytes(),
-		Title:   app.Title, Profile: app.Profile, SignSerial: app.SignSerial, EncSerial: app.EncSerial, CreatedBy: who.ID, CreatedAt: now, UpdatedAt: now,
+		Title:   app.Title, Body: app.Body, Profile: app.Profile, SignSerial: app.SignSerial, EncSerial: app.EncSerial, CreatedBy: who.ID, CreatedAt: now, UpdatedAt: now,
 	}
 }
 

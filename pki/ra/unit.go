@@ -46,6 +46,7 @@ type Unit struct {
 	Suspended bool
 	Why       string // of the last suspension or release
 	Case      string // the change that made it what it is
+	Body      string // registration body that registered it
 	Origin    string // the change its sealed data came with
 	Sealed    Sealed // UnitSecret
 	At        time.Time
@@ -123,10 +124,11 @@ func UnitChangeOf(content []byte) (c UnitChange, err error) {
 
 // UnitQuery finds units. Empty fields match all.
 type UnitQuery struct {
-	Text   string // part of the name, or the code
-	Status string // "good", "suspended", "expired"
-	Today  string // for the status; 2026-01-01
-	After  string // code of the last of the page before
+	Text   string   // part of the name, or the code
+	Status string   // "good", "suspended", "expired"
+	Today  string   // for the status; 2026-01-01
+	Within []string // bodies that registered them; nil for all
+	After  string   // code of the last of the page before
 	Limit  int
 }
 
@@ -170,6 +172,9 @@ func (r *Registrar) composeUnit(ctx context.Context, f UnitForm, by access.Perso
 	if !by.Holds(access.RAClerk) {
 		return Record{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("单位登记须由录入员办理")
 	}
+	if err := r.standing(ctx, by); err != nil {
+		return Record{}, err
+	}
 	if f.ID != "" {
 		rec, err := r.Store.Case(ctx, f.ID)
 		if err != nil {
@@ -201,13 +206,18 @@ func (r *Registrar) composeUnit(ctx context.Context, f UnitForm, by access.Perso
 	} else if f.Reason, err = Why(f.Reason); err != nil {
 		return Record{}, err
 	}
-	return r.unitRecord(f, was, secret, by)
+	return r.unitRecord(ctx, f, was, secret, by)
 }
 
 // unitBefore is the unit as the register has it, empty for a new one; the change
 // must fit it.
 func (r *Registrar) unitBefore(ctx context.Context, f *UnitForm) (Unit, error) {
 	was, err := r.Store.Unit(ctx, f.Code)
+	if errors.Is(err, NoUnit) && f.Do == UnitAdd {
+		if _, err := r.whole().Unit(ctx, f.Code); err == nil {
+			return was, UnitKnown.At("code", UnitKnown.Clause).Because("由其他注册机构登记").ToFix("请到本机构办理")
+		}
+	}
 	switch known := err == nil; {
 	case err != nil && !errors.Is(err, NoUnit):
 		return was, err
@@ -286,9 +296,16 @@ func (l Letter) End() time.Time {
 	return day.AddDate(0, 0, 1).Add(-time.Millisecond).UTC()
 }
 
-func (r *Registrar) unitRecord(f UnitForm, was Unit, secret UnitSecret, by access.Person) (Record, error) {
+func (r *Registrar) unitRecord(ctx context.Context, f UnitForm, was Unit, secret UnitSecret, by access.Person) (Record, error) {
 	now := r.Now().UTC()
 	c := UnitChange{ID: cmp.Or(f.ID, newID("U", now)), Do: f.Do, Code: f.Code, Name: cmp.Or(f.Name, was.Name), ST: f.ST, L: f.L, Letter: f.Letter, Reason: f.Reason, Was: was.Case}
+	taker, err := r.bodyOf(ctx, by)
+	if err != nil {
+		return Record{}, err
+	}
+	if was.Case != "" { // a unit stays where it was registered
+		taker = was.Body
+	}
 	sealed := Sealed{Blind: r.Blind(f.Code)}
 	if f.Do == UnitAdd || f.Do == UnitAmend {
 		salt := make([]byte, saltSize)
@@ -302,7 +319,7 @@ func (r *Registrar) unitRecord(f UnitForm, was Unit, secret UnitSecret, by acces
 		c.Agent, c.Commitment = secret.masked(), alg.Digest(salt, []byte(text))
 	}
 	return Record{
-		Case: casework.Case{ID: c.ID, Kind: UnitKind.Name, State: Drafted}, Content: c.Bytes(), Title: c.Name, Identity: sealed,
+		Case: casework.Case{ID: c.ID, Kind: UnitKind.Name, State: Drafted}, Content: c.Bytes(), Title: c.Name, Identity: sealed, Body: taker,
 		CreatedBy: by.ID, CreatedAt: now, UpdatedAt: now,
 	}, nil
 }
@@ -320,7 +337,7 @@ func (r *Registrar) entered(ctx context.Context, rec Record, at time.Time) (*Uni
 	if u.Case != c.Was { // somebody else's change came first
 		return nil, casework.Stale.At("id", casework.Stale.Clause).Because("单位 %s 的登记已有变化", c.Code).ToFix("请退回，由录入员按现在的登记重新提出")
 	}
-	u.Code, u.Case, u.At = c.Code, c.ID, at
+	u.Code, u.Case, u.At, u.Body = c.Code, c.ID, at, rec.Body
 	switch c.Do {
 	case UnitSuspend, UnitResume:
 		u.Suspended, u.Why = c.Do == UnitSuspend, c.Reason

@@ -43,6 +43,18 @@ func table() map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for system, acts := range declared {
 		all[system] = maps.Clone(acts)
+		if system == "ra" {
+			for _, m := range bodies {
+				all[system][m+"/propose"], all[system][m+"/confirm"], all[system][m+"/reject"], all[system][m+"/withdraw"] = "ra.admin", "ra.super", "ra.super", "ra.admin"
+			}
+			for _, level := range []string{"ra.issue2", "ra.issue3"} { // as with one level of review
+				for act, by := range acts {
+					if do, ok := strings.CutPrefix(act, "ra.issue/"); ok {
+						all[system][level+"/"+do] = by
+					}
+				}
+			}
+		}
 		for role, hands := range chain[system] {
 			for _, v := range verbs {
 				name := "people." + v + ":" + role
@@ -367,6 +379,7 @@ var covered = map[string]string{
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
 	"unit-draft": "ra.unit.draft", "unit-sheet": "ra.unit.draft", "unit-agent": "ra.unit.agent", "units": "ra.read", "unit": "ra.read", "units-csv": "ra.read", "unit-sample": "ra.read",
+	"bodies": "ra.read", "levels": "ra.read", "registrars": "ca.registrars",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -434,6 +447,7 @@ func (w *world) tries() map[string]try {
 	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
 	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
 	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
+	m["ca ca.registrars"] = gets("registrars")
 	m["ca ca.statistics"] = gets("statistics", "statistics.csv")
 	m["ca crl.publish/propose"] = func(r access.Role) string {
 		return w.order(holder(r), "/api/v1/proposals", propose("crl.publish", map[string]string{"reason": "核对"}))
@@ -800,7 +814,118 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 		}
 	}
 	w.units(m, kept.Digest, posts, on)
+	w.bodies(m, kept.Digest)
+	w.levels(m, form, on)
 	return enc
+}
+
+// bodies are the changes to who registers for whom, at the desk and at the CA.
+func (w *world) bodies(m map[string]try, agreement string) {
+	open := func(id, code string) map[string]any {
+		return map[string]any{"id": id, "name": "受托中心", "unit": code, "head": "某", "address": "某路 1 号", "agreement": agreement, "from": "2026-01-01", "to": "2099-12-31", "profiles": []string{"device-dual"}}
+	}
+	w.unit("91350100M000100Y43", agreement)
+	w.done("ra-admin", w.agree("body.open", open("gone", "91110000000000001H"), "ra-admin", "ra-super"))
+	w.matter(m, "ra", "body.open", open("open", "91350100M000100Y43"), "ra-admin", "ra-super")
+	w.matter(m, "ra", "body.outlet", map[string]any{"id": "outlet", "name": "网点", "head": "某", "address": "某路 2 号"}, "ra-admin", "ra-super")
+	w.matter(m, "ra", "body.amend", map[string]string{"id": "gone", "head": "另一人"}, "ra-admin", "ra-super")
+	halt := map[string]string{"id": "gone", "reason": "核对"}
+	w.matter(m, "ra", "body.resume", halt, "ra-admin", "ra-super")
+	m["ra body.suspend/propose"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", propose("body.suspend", halt))
+	}
+	w.matter(m, "ra", "body.assign", map[string]string{"person": "ra-clerk2", "id": "gone"}, "ra-admin", "ra-super")
+	w.matter(m, "ra", "review.set", map[string]any{"profile": "device-sign", "levels": 2}, "ra-admin", "ra-super")
+	m["ca registrar.suspend/propose"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", propose("registrar.suspend", map[string]string{"id": "ra", "reason": "核对"}))
+	}
+	w.done("ca-admin", w.sign("ca-admin", "/api/v1/proposals", propose("registrar.suspend", halt)))
+	w.matter(m, "ca", "registrar.resume", halt, "ca-admin", "ca-super")
+}
+
+// levels are the acts on applications that need two and three reviews.
+func (w *world) levels(m map[string]try, form func() map[string]any, on func(kind, do, id string)) {
+	w.hire("ra-reviewer2")
+	w.hire("ra-reviewer3")
+	for n, profile := range map[int]string{2: "person-code-dual", 3: "person-token-dual"} {
+		w.done("ra-admin", w.agree("review.set", map[string]any{"profile": profile, "levels": n}, "ra-admin", "ra-super"))
+		kind := fmt.Sprintf("ra.issue%d", n)
+		act := func(who, act, id string) {
+			w.sign(who, "/api/v1/acts", map[string]any{"act": act, "ids": []string{id}})
+		}
+		type standing = struct {
+			State string
+			Sign  string `json:"sign_serial"`
+			Enc   string `json:"enc_serial"`
+		}
+		issue := func(id string) (v standing) {
+			act("ra-clerk", "ra.submit", id)
+			for _, who := range []string{"ra-reviewer", "ra-reviewer2", "ra-reviewer3"}[:n] {
+				act(who, "ra.approve", id)
+			}
+			w.until(id, func() bool {
+				w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &v)
+				return v.State == "issued"
+			})
+			return v
+		}
+		own := func() map[string]any {
+			f := form()
+			f["profile"] = profile
+			return f
+		}
+		draft := func() string {
+			var v struct{ ID string }
+			w.must("ra-clerk", "POST", "/api/v1/drafts", own(), &v)
+			return v.ID
+		}
+		drafted, submitted, issued := draft(), draft(), draft()
+		act("ra-clerk", "ra.submit", submitted)
+		issue(issued)
+		for do, id := range map[string]string{"submit": drafted, "discard": drafted, "withdraw": submitted, "approve": submitted, "return": submitted, "reject": submitted, "produce": issued} {
+			on(kind, do, id)
+		}
+		id := w.asked("renew", own(), issue)
+		m["ra "+kind+"/reject@asked"] = func(r access.Role) string {
+			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{id}})
+		}
+	}
+}
+
+// hire makes a further reviewer and signs them in.
+func (w *world) hire(name string) {
+	w.t.Helper()
+	key, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	der, err := csr.New(dn.Name{C: "CN", CN: name}.Bytes(), key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.done("ra-admin", w.agree("people.add:ra.reviewer", staff.Change{ID: access.PersonID(name), Name: name, CSR: string(csr.PEM(der))}, "ra-admin", "ra-super"))
+	var pem []byte
+	w.must("ra-admin", "GET", "/api/v1/people/"+name+"/cert", nil, &pem)
+	dir := filepath.Join(w.e.People, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	for file, data := range map[string][]byte{"cert.pem": pem, "key.pem": keyfile.Plain(key), "pass": nil} {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.signIn("ra", name)
+}
+
+// unit puts one on the register.
+func (w *world) unit(code, letter string) {
+	w.t.Helper()
+	var v struct{ ID string }
+	w.must("ra-clerk", "POST", "/api/v1/units/drafts", map[string]any{"code": code, "name": "某某局（样例）", "agent": map[string]string{"name": "张三", "phone": "010-12345678", "kind": "resident-id", "number": "11010519491231002X"},
+		"letter": map[string]string{"evidence": letter, "from": "2026-01-01", "to": "2099-12-31"}}, &v)
+	w.sign("ra-clerk", "/api/v1/acts", map[string]any{"act": "ra.submit", "ids": []string{v.ID}})
+	w.sign("ra-reviewer", "/api/v1/acts", map[string]any{"act": "ra.approve", "ids": []string{v.ID}})
 }
 
 // units are the acts on the register of units.
@@ -814,7 +939,7 @@ func (w *world) units(m map[string]try, letter string, posts func(string, func()
 		w.must("ra-clerk", "POST", "/api/v1/units/drafts", form(code), &v)
 		return v.ID
 	}
-	first, second, third := draft("91350100M000100Y43"), draft("91350100M000100Y43"), draft("91110000000000001H")
+	first, second, third := draft("91110000000000003P"), draft("91110000000000003P"), draft("91110000000000001H")
 	for _, id := range []string{third, second} {
 		w.sign("ra-clerk", "/api/v1/acts", map[string]any{"act": "ra.submit", "ids": []string{id}})
 	}

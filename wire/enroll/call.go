@@ -13,6 +13,7 @@ const (
 	pathRevoke = "/ca/v1/revoke"
 	pathStaff  = "/ca/v1/staff"
 	pathRoster = "/ca/v1/roster"
+	pathBody   = "/ca/v1/body"
 )
 
 // Answer is what became of one request: a reply, a refusal, or neither when
@@ -61,12 +62,19 @@ func (c Client) Roster(ctx context.Context, digest []byte) (Roster, error) {
 	return out, c.Link.Call(ctx, pathRoster, known{digest}, &out)
 }
 
+// Body asks for a change to the register of registration bodies, as the people of
+// the registration system decided it.
+func (c Client) Body(ctx context.Context, s Staff) error {
+	return c.Link.Call(ctx, pathBody, s, &changed{})
+}
+
 // Service is what the CA core does for registration systems.
 type Service struct {
 	Issue  func(ctx context.Context, requests []Request) ([]Answer, error)
 	Revoke func(ctx context.Context, r Request) (Revoked, error)
 	Staff  func(ctx context.Context, s Staff) (cert []byte, err error)
 	Roster func(ctx context.Context, digest []byte) (Roster, error)
+	Body   func(ctx context.Context, s Staff) error
 }
 
 // Mount answers registration systems named in peers.
@@ -81,6 +89,9 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	link.Handle(s, pathStaff, 1<<20, func(ctx context.Context, _ string, in Staff) (changed, error) {
 		der, err := v.Staff(ctx, in)
 		return changed{der}, err
+	}, peers...)
+	link.Handle(s, pathBody, 1<<20, func(ctx context.Context, _ string, in Staff) (changed, error) {
+		return changed{}, v.Body(ctx, in)
 	}, peers...)
 	link.Handle(s, pathRoster, 1<<10, func(ctx context.Context, _ string, in known) (Roster, error) {
 		return v.Roster(ctx, in.Digest)

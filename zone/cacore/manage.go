@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -33,15 +34,15 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil))
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil), (&body.Keeper{}).Bars())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, bodies *body.Keeper, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher))}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher), bodies.Bars())}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
@@ -50,6 +51,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	books := &ca.Reconciler{Store: store, Now: c.Now}
 	statistics(site, books)
+	registrars(site, bodies.Register)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
 		list, err := c.checks(ctx, is, store, people)
 		if err != nil {
@@ -59,6 +61,11 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 		if err != nil {
 			return nil, err
 		}
+		told, err := bodyChecks(ctx, bodies.Register, c.Now())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, told...)
 		more, err := below.above(ctx, c.Now())
 		return append(append(list, agree), more...), err
 	})

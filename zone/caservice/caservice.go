@@ -302,6 +302,11 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	r := &ra.Registrar{
 		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
+	bodies, err := c.bodies(g.Context(), db, store, set)
+	if err != nil {
+		return err
+	}
+	r.Bodies = bodies.Register
 	secret := make([]byte, 32) // statements to be signed do not outlive a restart
 	_, _ = rand.Read(secret)   // crypto/rand never fails
 	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
@@ -320,7 +325,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
-	changes, err := c.changes(g, db, people, register, ca)
+	changes, err := c.changes(g, db, people, register, bodies, ca)
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,9 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.bulk(ctx, a)
 	case "unit":
 		return p.unit(ctx, a)
+	case "bodies", "levels":
+		var v json.RawMessage
+		return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+verb, nil, &v)
 	case "guide":
 		return p.guide(ctx, a)
 	case "reminders":
@@ -104,7 +107,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v json.RawMessage
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
 }
 
 // escape keeps an id one segment of a path.

@@ -81,8 +81,8 @@ func (a *API) Unit(ctx context.Context, code string) (UnitView, error) {
 
 func (a *API) unitChanges(s *api.Site) {
 	type formIn struct{ RawBody []byte }
-	api.Handle(s, api.Op{ID: "unit-draft", Method: http.MethodPost, Path: "/api/v1/units/drafts", Summary: "起草单位登记、变更、停用或恢复（JSON 正文见手册；提交和审核见 /api/v1/acts）", MaxBody: ra.FormMax + 1024},
-		func(ctx context.Context, in *formIn) (*api.Body[CaseLine], error) {
+	handle(a, s, api.Op{ID: "unit-draft", Method: http.MethodPost, Path: "/api/v1/units/drafts", Summary: "起草单位登记、变更、停用或恢复（JSON 正文见手册；提交和审核见 /api/v1/acts）", MaxBody: ra.FormMax + 1024},
+		func(ctx context.Context, a *API, in *formIn) (*api.Body[CaseLine], error) {
 			f, err := ra.ParseUnit(in.RawBody)
 			if err != nil {
 				return nil, err
@@ -97,8 +97,8 @@ func (a *API) unitChanges(s *api.Site) {
 		Name    string `query:"name" doc:"文件名"`
 		RawBody []byte
 	}
-	api.Handle(s, api.Op{ID: "unit-sheet", Method: http.MethodPost, Path: "/api/v1/units/sheets", Summary: "批量登记单位（XLSX 或 CSV），逐行答复", MaxBody: sheet.FileMax + 1024},
-		func(ctx context.Context, in *sheetIn) (*api.Body[ra.Batch], error) {
+	handle(a, s, api.Op{ID: "unit-sheet", Method: http.MethodPost, Path: "/api/v1/units/sheets", Summary: "批量登记单位（XLSX 或 CSV），逐行答复", MaxBody: sheet.FileMax + 1024},
+		func(ctx context.Context, a *API, in *sheetIn) (*api.Body[ra.Batch], error) {
 			b, err := a.Desk.DraftUnits(ctx, in.Name, in.RawBody, api.Person(ctx), api.Source(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.unit.draft", "", api.Source(ctx), err)
@@ -121,8 +121,8 @@ func (in unitSearch) query() ra.UnitQuery {
 
 func (a *API) units(s *api.Site) {
 	a.unitChanges(s)
-	api.Handle(s, api.Op{ID: "units", Method: http.MethodGet, Path: "/api/v1/units", Summary: "单位清单（经办人遮盖）"},
-		func(ctx context.Context, in *unitSearch) (*api.Body[UnitPage], error) {
+	handle(a, s, api.Op{ID: "units", Method: http.MethodGet, Path: "/api/v1/units", Summary: "单位清单（经办人遮盖）"},
+		func(ctx context.Context, a *API, in *unitSearch) (*api.Body[UnitPage], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -132,8 +132,8 @@ func (a *API) units(s *api.Site) {
 	type codeIn struct {
 		Code string `path:"code" doc:"统一社会信用代码"`
 	}
-	api.Handle(s, api.Op{ID: "unit", Method: http.MethodGet, Path: "/api/v1/units/{code}", Summary: "单位与其登记变更的经过"},
-		func(ctx context.Context, in *codeIn) (*api.Body[UnitView], error) {
+	handle(a, s, api.Op{ID: "unit", Method: http.MethodGet, Path: "/api/v1/units/{code}", Summary: "单位与其登记变更的经过"},
+		func(ctx context.Context, a *API, in *codeIn) (*api.Body[UnitView], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -146,8 +146,8 @@ func (a *API) units(s *api.Site) {
 			Reason string `json:"reason" doc:"事由，记入审计"`
 		}
 	}
-	api.Handle(s, api.Op{ID: "unit-agent", Method: http.MethodPost, Path: "/api/v1/units/{code}/agent", Summary: "查看法定代表人和经办人（须写明事由，记入审计）"},
-		func(ctx context.Context, in *agentIn) (*api.Body[AgentView], error) {
+	handle(a, s, api.Op{ID: "unit-agent", Method: http.MethodPost, Path: "/api/v1/units/{code}/agent", Summary: "查看法定代表人和经办人（须写明事由，记入审计）"},
+		func(ctx context.Context, a *API, in *agentIn) (*api.Body[AgentView], error) {
 			secret, err := a.Desk.UnitAgent(ctx, in.Code, in.Body.Reason, api.Person(ctx), api.Source(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), ra.ReadAct, in.Code, api.Source(ctx), err)
@@ -159,8 +159,8 @@ func (a *API) units(s *api.Site) {
 		Personal bool   `query:"personal" doc:"含法定代表人和经办人；须写明事由"`
 		Reason   string `query:"reason" doc:"事由，记入审计"`
 	}
-	api.Handle(s, api.Op{ID: "units-csv", Method: http.MethodGet, Path: "/api/v1/units.csv", Summary: "导出单位清单（CSV；经办人遮盖，含个人信息须写明事由）"},
-		func(ctx context.Context, in *exportIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "units-csv", Method: http.MethodGet, Path: "/api/v1/units.csv", Summary: "导出单位清单（CSV；经办人遮盖，含个人信息须写明事由）"},
+		func(ctx context.Context, a *API, in *exportIn) (*api.File, error) {
 			who, err := a.Reader(ctx, api.Person(ctx), "ra.export", api.Source(ctx))
 			if err != nil {
 				return nil, err
@@ -171,8 +171,8 @@ func (a *API) units(s *api.Site) {
 			}
 			return a.unitTable(list, in.Personal)
 		})
-	api.Handle(s, api.Op{ID: "unit-sample", Method: http.MethodGet, Path: "/api/v1/units/sheets/sample.csv", Summary: "单位批量登记表格样例"},
-		func(context.Context, *struct{}) (*api.File, error) {
+	handle(a, s, api.Op{ID: "unit-sample", Method: http.MethodGet, Path: "/api/v1/units/sheets/sample.csv", Summary: "单位批量登记表格样例"},
+		func(_ context.Context, a *API, _ *struct{}) (*api.File, error) {
 			return table("hufu-units.csv", [][]string{ra.UnitColumns,
 				{"91350100M000100Y43", "某某局（样例）", "北京市", "北京市", "李四（样例）", "张三（样例）", "010-12345678", "", "resident-id", "11010519491231002X", "授权书文件的 SM3（先收存）", "2026-01-01", "2026-12-31"}})
 		})

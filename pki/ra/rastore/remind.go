@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
@@ -103,6 +104,13 @@ func (s *Store) Reminders(ctx context.Context, q ra.ReminderQuery) ([]ra.Reminde
 	mark := func(v any) string { args = append(args, v); return fmt.Sprintf("$%d", len(args)) }
 	if q.Case != "" {
 		text += ` AND case_id = ` + mark(q.Case)
+	}
+	if q.Within != nil {
+		marks := make([]string, len(q.Within))
+		for i, b := range q.Within {
+			marks[i] = mark(b)
+		}
+		text += ` AND case_id IN (SELECT id FROM cases WHERE body IN (` + strings.Join(marks, ", ") + `))`
 	}
 	if q.Pending {
 		text += ` AND dropped = ` + mark(false)

@@ -34,12 +34,12 @@ func enter(tx *sqldb.Tx, v ra.Save) error {
 	if err != nil {
 		return err
 	}
-	args := []any{u.Name, u.Suspended, u.Letter.From, u.Letter.To, u.Case, u.At.UnixMilli(), body, sealed, u.Code}
+	args := []any{u.Name, u.Suspended, u.Letter.From, u.Letter.To, u.Case, u.At.UnixMilli(), body, sealed, u.Code, u.Body}
 	var n int64
 	if c.Was == "" {
-		n, err = tx.Exec(`INSERT INTO unit (name, suspended, letter_from, letter_to, case_id, at, body, sealed, code) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (code) DO NOTHING`, args...)
+		n, err = tx.Exec(`INSERT INTO unit (name, suspended, letter_from, letter_to, case_id, at, body, sealed, code, taker) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (code) DO NOTHING`, args...)
 	} else {
-		n, err = tx.Exec(`UPDATE unit SET name = $1, suspended = $2, letter_from = $3, letter_to = $4, case_id = $5, at = $6, body = $7, sealed = $8 WHERE code = $9 AND case_id = $10`, append(args, c.Was)...)
+		n, err = tx.Exec(`UPDATE unit SET name = $1, suspended = $2, letter_from = $3, letter_to = $4, case_id = $5, at = $6, body = $7, sealed = $8 WHERE code = $9 AND taker = $10 AND case_id = $11`, append(args, c.Was)...)
 	}
 	if err != nil {
 		return err
@@ -88,6 +88,8 @@ func (s *Store) Units(ctx context.Context, q ra.UnitQuery) ([]ra.Unit, error) {
 	case "good":
 		text += ` AND suspended = ` + mark(false) + ` AND letter_from <= ` + mark(q.Today) + ` AND letter_to >= ` + mark(q.Today)
 	}
+	more, args := within("taker", q.Within, args)
+	text += more
 	if t := strings.TrimSpace(q.Text); t != "" {
 		like := "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(t) + "%"
 		text += ` AND (LOWER(name) LIKE LOWER(` + mark(like) + `) ESCAPE '\' OR code = ` + mark(strings.ToUpper(t)) + `)`

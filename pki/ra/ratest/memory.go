@@ -81,7 +81,7 @@ func (m *Memory) Draft(_ context.Context, list []ra.Record, batch *ra.Batch, lin
 			if old.State != ra.Drafted || old.CreatedBy != r.CreatedBy {
 				return ra.NotYours.At("id", ra.NotYours.Clause)
 			}
-			old.Content, old.Title, old.Profile, old.KeyHash, old.Identity, old.UpdatedAt = r.Content, r.Title, r.Profile, r.KeyHash, r.Identity, r.UpdatedAt
+			old.Content, old.Title, old.Profile, old.KeyHash, old.Identity, old.UpdatedAt, old.Body = r.Content, r.Title, r.Profile, r.KeyHash, r.Identity, r.UpdatedAt, r.Body
 			r = old
 		}
 		cases[r.ID] = r
@@ -200,11 +200,16 @@ func (m *Memory) Find(_ context.Context, q ra.Query) ([]ra.Record, error) {
 	return page, nil
 }
 
+// inside reports whether something of a body is in a scope; nil is all.
+func inside(within []string, body string) bool {
+	return within == nil || slices.Contains(within, body)
+}
+
 func matches(q ra.Query, r ra.Record) bool {
 	if q.State != "" && q.State != r.State || q.Kind != "" && q.Kind != r.Kind || q.By != "" && q.By != r.CreatedBy {
 		return false
 	}
-	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Follows != "" && q.Follows != r.Follows || q.Batch != "" && q.Batch != r.Batch ||
+	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Follows != "" && q.Follows != r.Follows || q.Batch != "" && q.Batch != r.Batch || !inside(q.Within, r.Body) ||
 		!q.From.IsZero() && r.CreatedAt.Before(q.From) || !q.To.IsZero() && !r.CreatedAt.Before(q.To) {
 		return false
 	}
@@ -218,9 +223,12 @@ func matches(q ra.Query, r ra.Record) bool {
 }
 
 // Counts counts cases by kind and state.
-func (m *Memory) Counts(context.Context) (map[string]map[casework.State]int, error) {
+func (m *Memory) Counts(_ context.Context, within []string) (map[string]map[casework.State]int, error) {
 	counts := map[string]map[casework.State]int{}
 	for _, r := range m.All() {
+		if !inside(within, r.Body) {
+			continue
+		}
 		if counts[r.Kind] == nil {
 			counts[r.Kind] = map[casework.State]int{}
 		}
@@ -275,10 +283,10 @@ func (m *Memory) batch(is func(ra.Batch) bool) (b ra.Batch, ok bool) {
 }
 
 // Batches lists sheets without their rows, newest first.
-func (m *Memory) Batches(_ context.Context, after string, limit int) (list []ra.Batch, err error) {
+func (m *Memory) Batches(_ context.Context, within []string, after string, limit int) (list []ra.Batch, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := slices.Clone(m.batches)
+	all := slices.DeleteFunc(slices.Clone(m.batches), func(b ra.Batch) bool { return !inside(within, b.Body) })
 	slices.SortFunc(all, func(a, b ra.Batch) int { return cmp.Or(b.At.Compare(a.At), strings.Compare(b.ID, a.ID)) })
 	if after != "" {
 		i := slices.IndexFunc(all, func(b ra.Batch) bool { return b.ID == after })

@@ -176,7 +176,7 @@ func kept(d *Desk) {
 	if other := d.get(Sample(2).ID); other.State != ra.Drafted {
 		d.t.Error("another case moved too")
 	}
-	c, err := d.Counts(d.t.Context())
+	c, err := d.Counts(d.t.Context(), nil)
 	if err != nil || c[ra.IssueKind.Name][ra.Drafted] != 1 || c[ra.IssueKind.Name][ra.Approved] != 1 {
 		d.t.Error(c, err)
 	}
@@ -467,7 +467,7 @@ func listed(d *Desk) {
 	}
 	var seen []string
 	for after := ""; ; {
-		page, err := d.Batches(ctx, after, 2)
+		page, err := d.Batches(ctx, nil, after, 2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -484,7 +484,7 @@ func listed(d *Desk) {
 	if fmt.Sprint(seen) != "[B4 B3 B2 B1 B0]" {
 		t.Error(seen)
 	}
-	if _, err := d.Batches(ctx, "none", 2); !errors.Is(err, ra.NoCase) {
+	if _, err := d.Batches(ctx, nil, "none", 2); !errors.Is(err, ra.NoCase) {
 		t.Error(err)
 	}
 	d.save("clerk", ra.Submit, Sample(2).ID)

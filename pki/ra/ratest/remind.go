@@ -58,7 +58,7 @@ func (m *Memory) Reminders(_ context.Context, q ra.ReminderQuery) (list []ra.Rem
 	}
 	slices.SortFunc(all, newest)
 	for _, r := range all {
-		if (q.Case == "" || r.Case == q.Case) && !(q.Pending && r.Dropped) && (q.After == nil || newest(*q.After, r) < 0) && (q.Limit <= 0 || len(list) < q.Limit) {
+		if (q.Case == "" || r.Case == q.Case) && inside(q.Within, m.cases[r.Case].Body) && !(q.Pending && r.Dropped) && (q.After == nil || newest(*q.After, r) < 0) && (q.Limit <= 0 || len(list) < q.Limit) {
 			list = append(list, r)
 		}
 	}

@@ -39,7 +39,7 @@ func (m *Memory) Units(_ context.Context, q ra.UnitQuery) (list []ra.Unit, err e
 		case q.Today < u.Letter.From || q.Today > u.Letter.To:
 			status = "expired"
 		}
-		if u.Code > q.After && (q.Status == "" || q.Status == status) && (t == "" || strings.Contains(strings.ToLower(u.Name), t) || strings.EqualFold(u.Code, t)) {
+		if inside(q.Within, u.Body) && u.Code > q.After && (q.Status == "" || q.Status == status) && (t == "" || strings.Contains(strings.ToLower(u.Name), t) || strings.EqualFold(u.Code, t)) {
 			list = append(list, u)
 		}
 	}

@@ -26,7 +26,7 @@ func (p *Pages) bulks(r *http.Request, who access.Person) (string, any, error) {
 		Grounds  []ra.Ground
 		Askers   []choice
 	}
-	list, err := p.API.Desk.Store.Bulks(r.Context(), r.URL.Query().Get("after"), pageSize+1)
+	list, err := p.API.Desk.Store.Bulks(r.Context(), nil, r.URL.Query().Get("after"), pageSize+1)
 	if len(list) > pageSize {
 		list = list[:pageSize]
 		d.Next = list[pageSize-1].ID

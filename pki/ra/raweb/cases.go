@@ -99,14 +99,14 @@ func (p *Pages) cases(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Page, d.Profiles = found, p.open()
-	for _, s := range []casework.State{ra.Asked, ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
+	for _, s := range []casework.State{ra.Asked, ra.Drafted, ra.Submitted, ra.Seconded, ra.Thirded, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
 		d.States = append(d.States, choice{string(s), ra.IssueKind.StateTitle(s)})
 	}
-	for _, k := range []casework.Kind{ra.IssueKind, ra.RecoverKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind, ra.UnitKind} {
+	for _, k := range []casework.Kind{ra.IssueKind, ra.Issue2Kind, ra.Issue3Kind, ra.RecoverKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind, ra.UnitKind} {
 		d.Kinds = append(d.Kinds, choice{k.Name, k.Title})
 	}
 	switch { // bulk acts are offered where every line of the list could take them
-	case q.State == ra.Submitted && who.Holds(access.RAReviewer):
+	case (q.State == ra.Submitted || q.State == ra.Seconded || q.State == ra.Thirded) && who.Holds(access.RAReviewer):
 		d.Acts = []act{{"ra.approve", "核准所选", "primary"}, {"ra.return", "退回所选", ""}, {"ra.reject", "不予通过", "danger"}}
 	case q.State == ra.Drafted && who.Holds(access.RAClerk):
 		d.Acts = []act{{"ra.submit", "提交所选", "primary"}, {"ra.discard", "作废所选", "danger"}}

@@ -202,7 +202,7 @@ func (p *Pages) sheets(r *http.Request, _ access.Person) (string, any, error) {
 		Batches []ra.Batch
 		Next    string
 	}
-	list, err := p.API.Desk.Store.Batches(r.Context(), r.URL.Query().Get("after"), pageSize+1)
+	list, err := p.API.Desk.Store.Batches(r.Context(), nil, r.URL.Query().Get("after"), pageSize+1)
 	if len(list) > pageSize {
 		list = list[:pageSize]
 		d.Next = list[pageSize-1].ID
