@@ -81,9 +81,6 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.bulk(ctx, a)
 	case "unit":
 		return p.unit(ctx, a)
-	case "bodies", "levels":
-		var v json.RawMessage
-		return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+verb, nil, &v)
 	case "guide":
 		return p.guide(ctx, a)
 	case "reminders":
@@ -103,9 +100,9 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.personal(ctx, verb, a)
 	case "evidence-file":
 		return p.evidenceFile(ctx, a)
-	case "profiles":
+	case "profiles", "bodies", "levels":
 		var v json.RawMessage
-		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
+		return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+verb, nil, &v)
 	}
 	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
 }

@@ -41,6 +41,7 @@ var nav = []page.Link{
 	{Path: "/guide/reissue", Title: "补办", Icon: "key"},
 	{Path: "/guide/amend", Title: "更正", Icon: "doc"},
 	{Path: "/bulks", Title: "批量变更", Icon: "stop"},
+	{Path: "/production", Title: "制证清单", Icon: "list"},
 	{Path: "/units", Title: "单位", Icon: "people"},
 	{Path: "/bodies", Title: "注册机构", Icon: "list"},
 	{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
@@ -89,6 +90,7 @@ func (p *Pages) Mount() error {
 			return own.table()[path].read(r, who)
 		}))
 	}
+	mux.HandleFunc("GET /scanned", p.scanned)
 	return page.Assets(mux)
 }
 
@@ -115,6 +117,9 @@ func (p *Pages) table() map[string]view {
 		"GET /cases":                 {"cases", p.cases},
 		"GET /cases/{id}":            {"case", p.one},
 		"GET /cases/{id}/edit":       {"apply", p.apply},
+		"GET /cases/{id}/form":       {"form", p.form},
+		"GET /cases/{id}/receipt":    {"receipt", p.receipt},
+		"GET /production":            {"production", p.production},
 		"GET /apply":                 {"apply", p.apply},
 		"GET /sheets":                {"sheets", p.sheets},
 		"GET /sheets/{id}":           {"sheet", p.sheet},
