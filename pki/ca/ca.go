@@ -51,6 +51,7 @@ type Job struct {
 	Shards   [2]int
 	Follows  string // request of the certificate it follows; empty for a first one
 	KeepsKey bool   // the signing key goes on from there
+	Body     string // registration body that took it; empty for the institution's own
 	Escrow   []byte // serial of the encryption certificate whose key is recovered; nil otherwise
 }
 

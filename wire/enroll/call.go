@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"time"
 
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/wire/link"
@@ -14,6 +15,8 @@ const (
 	pathStaff  = "/ca/v1/staff"
 	pathRoster = "/ca/v1/roster"
 	pathBody   = "/ca/v1/body"
+
+	pathFigures = "/ca/v1/figures"
 )
 
 // Answer is what became of one request: a reply, a refusal, or neither when
@@ -68,6 +71,14 @@ func (c Client) Body(ctx context.Context, s Staff) error {
 	return c.Link.Call(ctx, pathBody, s, &changed{})
 }
 
+// Figures asks what the CA issued since a time and how it stands, and at what time
+// it looked.
+func (c Client) Figures(ctx context.Context, from time.Time) ([]Figure, time.Time, error) {
+	var out figures
+	err := c.Link.Call(ctx, pathFigures, since{from.Unix()}, &out)
+	return out.Figures, time.Unix(out.At, 0).UTC(), err
+}
+
 // Service is what the CA core does for registration systems.
 type Service struct {
 	Issue  func(ctx context.Context, requests []Request) ([]Answer, error)
@@ -75,6 +86,8 @@ type Service struct {
 	Staff  func(ctx context.Context, s Staff) (cert []byte, err error)
 	Roster func(ctx context.Context, digest []byte) (Roster, error)
 	Body   func(ctx context.Context, s Staff) error
+	// Figures counts what was issued since a time, as of the time it returns.
+	Figures func(ctx context.Context, since time.Time) ([]Figure, time.Time, error)
 }
 
 // Mount answers registration systems named in peers.
@@ -92,6 +105,10 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	}, peers...)
 	link.Handle(s, pathBody, 1<<20, func(ctx context.Context, _ string, in Staff) (changed, error) {
 		return changed{}, v.Body(ctx, in)
+	}, peers...)
+	link.Handle(s, pathFigures, 1<<10, func(ctx context.Context, _ string, in since) (figures, error) {
+		list, at, err := v.Figures(ctx, time.Unix(in.Since, 0))
+		return figures{at.Unix(), list}, err
 	}, peers...)
 	link.Handle(s, pathRoster, 1<<10, func(ctx context.Context, _ string, in known) (Roster, error) {
 		return v.Roster(ctx, in.Digest)

@@ -3,6 +3,7 @@ package cacore
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -10,6 +11,7 @@ import (
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
@@ -74,4 +76,13 @@ func registrars(s *api.Site, r *body.Register) {
 			}
 			return &api.Body[[]body.Body]{Body: list}, nil
 		})
+}
+
+// figuresOf counts what was issued at registration systems' request.
+func figuresOf(is *ca.Issuer, store *castore.Store) func(ctx context.Context, since time.Time) ([]enroll.Figure, time.Time, error) {
+	return func(ctx context.Context, since time.Time) ([]enroll.Figure, time.Time, error) {
+		now := is.Now()
+		list, err := store.Figures(ctx, since, now)
+		return slices.DeleteFunc(list, func(f enroll.Figure) bool { return is.Profiles[f.Profile].Internal }), now, err
+	}
 }

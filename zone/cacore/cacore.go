@@ -167,6 +167,7 @@ func start(g *plant.Group, c Config) error {
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	v := service(is, store, publisher)
 	v.Staff, v.Roster, v.Body = staffOf(is, store, keeper), rosterOf(keeper.People), bodyOf(is, store, bodies)
+	v.Figures = figuresOf(is, store)
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }

@@ -123,7 +123,8 @@ func start(g *plant.Group, c Config) error {
 		return err
 	}
 	seen := readingFigures()
-	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times)
+	books := &ra.Reconciler{Store: store}
+	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times, differing(books))
 	wake, resp, err := readers(g, c)
 	if err != nil {
 		return err
@@ -138,7 +139,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, store, resp, seen)
+	return desk(g, c, store, resp, seen, books)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -273,7 +274,7 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures) error {
+func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures, books *ra.Reconciler) error {
 	db := store.DB
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
@@ -295,6 +296,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	register := &access.People{DB: db}
 	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
 	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
+	books.CA = ca.Figures
 	auditPub, ok := auditKey.Public().(*ecdsa.PublicKey)
 	if !ok {
 		return errors.New("audit key is not an SM2 key")
@@ -323,6 +325,8 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	}
 	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
+	ops.Books = books
+	g.Go(func(ctx context.Context) { books.Run(ctx, c.Now) })
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
 	changes, err := c.changes(g, db, people, register, bodies, ca)

@@ -100,11 +100,18 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.personal(ctx, verb, a)
 	case "evidence-file":
 		return p.evidenceFile(ctx, a)
+	case "statistics":
+		return p.tally(ctx, a)
 	case "profiles", "bodies", "levels":
-		var v json.RawMessage
-		return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+verb, nil, &v)
+		return p.look(ctx, verb)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels statistics %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+}
+
+// look reads one list whole.
+func (p *Person) look(ctx context.Context, what string) (any, error) {
+	var v json.RawMessage
+	return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+what, nil, &v)
 }
 
 // escape keeps an id one segment of a path.
@@ -372,6 +379,15 @@ func (p *Person) evidenceFile(ctx context.Context, a Args) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"id": id, "out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+}
+
+// tally shows what was issued and how it stands, held against the CA's figures.
+func (p *Person) tally(ctx context.Context, a Args) (any, error) {
+	if a.Out != "" {
+		return p.rows(ctx, query("/api/v1/statistics.csv", "from", a.Bulk.From), a.Out)
+	}
+	var v json.RawMessage
+	return &v, p.Call(ctx, http.MethodGet, query("/api/v1/statistics", "from", a.Bulk.From), nil, &v)
 }
 
 func asRefused(err error, to **Refused) bool {

@@ -25,8 +25,9 @@ type API struct {
 	Chain func() [][]byte // issuing CA first, then root; further chains follow
 	// Published returns how far the public ledger is and the lists it names.
 	Published  func(ctx context.Context) (Published, error)
-	RemindDays []int  // before the end, rising; what the pages say of reminders
-	Dropped    string // folder the reminders are put into
+	RemindDays []int          // before the end, rising; what the pages say of reminders
+	Books      *ra.Reconciler // the desk's figures against the CA's
+	Dropped    string         // folder the reminders are put into
 	// Bind returns the evidence file about a case's certificates and its name; the
 	// reading is on the trail by then.
 	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
@@ -172,6 +173,7 @@ func (a *API) Mount(s *api.Site) {
 	a.guides(s)
 	a.units(s)
 	a.bodies(s)
+	a.tally(s)
 }
 
 func (a *API) drafts(s *api.Site) {

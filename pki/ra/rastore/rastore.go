@@ -223,7 +223,8 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		}
 	}
 	if v.Move.Event.Did == ra.Issue {
-		if _, err := tx.Exec(`UPDATE cases SET not_after = $1 WHERE id = $2`, endOf(r.Reply), r.ID); err != nil {
+		ends := endsOf(r.Reply)
+		if _, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2 WHERE id = $3`, ends[1], ends[0], r.ID); err != nil {
 			return err
 		}
 	}

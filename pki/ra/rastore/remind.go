@@ -18,7 +18,8 @@ import (
 // transaction.
 const fillStep = 500
 
-// fill notes the end of certificates issued before the column was there.
+// fill notes the beginning and end of certificates issued before the columns were
+// there.
 func (s *Store) fill(ctx context.Context) error {
 	for {
 		ends, err := s.unfilled(ctx)
@@ -27,7 +28,7 @@ func (s *Store) fill(ctx context.Context) error {
 		}
 		err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 			for id, end := range ends {
-				if _, err := tx.Exec(`UPDATE cases SET not_after = $1 WHERE id = $2`, end, id); err != nil {
+				if _, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2 WHERE id = $3`, end[1], end[0], id); err != nil {
 					return err
 				}
 			}
@@ -39,13 +40,13 @@ func (s *Store) fill(ctx context.Context) error {
 	}
 }
 
-func (s *Store) unfilled(ctx context.Context) (map[string]int64, error) {
-	rows, err := s.DB.Query(ctx, `SELECT id, reply FROM cases WHERE not_after = 0 AND reply IS NOT NULL LIMIT $1`, fillStep)
+func (s *Store) unfilled(ctx context.Context) (map[string][2]int64, error) {
+	rows, err := s.DB.Query(ctx, `SELECT id, reply FROM cases WHERE (not_after = 0 OR began = 0) AND reply IS NOT NULL LIMIT $1`, fillStep)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	ends := map[string]int64{}
+	ends := map[string][2]int64{}
 	for rows.Next() {
 		var id string
 		var body []byte
@@ -56,19 +57,19 @@ func (s *Store) unfilled(ctx context.Context) (map[string]int64, error) {
 		if err := json.Unmarshal(body, &reply); err != nil {
 			return nil, err
 		}
-		ends[id] = endOf(reply)
+		ends[id] = endsOf(reply)
 	}
 	return ends, rows.Err()
 }
 
-// endOf is when the certificates of a reply run out, in milliseconds; -1 where
-// they cannot be read, so that nobody looks again.
-func endOf(r enroll.Reply) int64 {
+// endsOf is when the certificates of a reply begin, in seconds, and run out, in
+// milliseconds; -1 where they cannot be read, so that nobody looks again.
+func endsOf(r enroll.Reply) [2]int64 {
 	c, err := cert.Parse(r.Sign)
 	if err != nil {
-		return -1
+		return [2]int64{-1, -1}
 	}
-	return c.NotAfter.UnixMilli()
+	return [2]int64{c.NotBefore.Unix(), c.NotAfter.UnixMilli()}
 }
 
 // Expiring lists cases whose certificates, or letters, end within a time.

@@ -47,6 +47,7 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"readings of personal data are counted":                read,
 		"a reminder is recorded once":                          reminded,
 		"the register of units follows its approved changes":   units,
+		"what was issued is counted by day, profile and body":  figures,
 		"what a body took is found for it and for nobody else": within,
 		"a refusal of authority may be written at any time":    turned,
 	} {

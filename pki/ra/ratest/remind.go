@@ -149,13 +149,15 @@ func reminded(d *Desk) {
 func (d *Desk) issued(n int, state casework.State) {
 	t := d.t
 	t.Helper()
-	d.draft(Sample(n))
+	if _, err := d.Case(t.Context(), Sample(n).ID); err != nil {
+		d.draft(Sample(n))
+	}
 	d.save("clerk", ra.Submit, Sample(n).ID)
 	r := d.save("reviewer", ra.Approve, Sample(n).ID)
 	r.Reply = Reply(t, r.Title, Now)
 	r.SignSerial, r.EncSerial = r.Reply.Serials()
 	machine := access.AsMachine("ra")
-	for _, do := range map[casework.State][]casework.Action{ra.Issued: {ra.Issue}, ra.Delivered: {ra.Issue, ra.Hold, ra.Release}, ra.Revoked: {ra.Issue, ra.End}}[state] {
+	for _, do := range map[casework.State][]casework.Action{ra.Issued: {ra.Issue}, ra.Delivered: {ra.Issue, ra.Hold, ra.Release}, ra.Revoked: {ra.Issue, ra.End}, ra.IssuedHeld: {ra.Issue, ra.Hold}, ra.Superseded: {ra.Issue, ra.Replace}}[state] {
 		move, err := ra.IssueKind.Next(r.Case, machine, do, access.Item{}, access.Proof{}, Now)
 		if err != nil {
 			t.Fatal(err)

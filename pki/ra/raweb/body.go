@@ -29,3 +29,9 @@ func (p *Pages) bodies(r *http.Request, who access.Person) (string, any, error) 
 	d.List, d.Propose = list, who.Holds(access.RAAdmin)
 	return "注册机构", d, err
 }
+
+// statistics are what was issued and how it stands, held against the CA's figures.
+func (p *Pages) statistics(r *http.Request, _ access.Person) (string, any, error) {
+	t, err := p.API.Tally(r.Context(), r.URL.Query().Get("from"))
+	return "业务量统计", t, err
+}
