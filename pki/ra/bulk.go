@@ -97,8 +97,10 @@ const BulkPrefix = "M"
 func (r *Registrar) TryBulk(ctx context.Context, b Bulk, who access.Person, source string) (Bulk, error) {
 	do, ok := bulkActs[b.Act]
 	switch {
-	case !ok:
-		return b, NoAct.At("act", NoAct.Clause).Because("%.40q 不能批量办理", b.Act).ToFix("可用：ra.revoke、ra.freeze、ra.unfreeze")
+	case Campaign(b.Act) && who.Holds(access.RAClerk):
+		return r.tryCampaign(ctx, b, who, source)
+	case !ok && !Campaign(b.Act):
+		return b, NoAct.At("act", NoAct.Clause).Because("%.40q 不能批量办理", b.Act).ToFix("可用：ra.revoke、ra.freeze、ra.unfreeze、ra.renew、ra.extend")
 	case !who.Holds(access.RAClerk):
 		return b, casework.NotYours.At("role", casework.NotYours.Clause).Because("批量变更由录入员试算和提出")
 	}

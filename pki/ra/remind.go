@@ -134,6 +134,10 @@ func (m Reminder) Letter(self string) []byte {
 		}
 		return r
 	}, m.Title)
+	if m.Days == Invited {
+		return fmt.Appendf(nil, "收件人: %s\n案件编号: %s\n证书序列号: %s\n有效期至: %s\n提醒: 邀请更新\n\n%s：\n\n本机构正在集中更新证书。请生成新的密钥，用现有证书（签名证书序列号 %s，有效期至 %s，北京时间）登录 %s 提出更新申请；或把新的证书请求交所在单位，由经办人一并提交。\n",
+			title, m.Case, m.Serial, m.NotAfter.UTC().Format(time.RFC3339), title, m.Serial, m.NotAfter.In(beijing).Format("2006年1月2日"), self)
+	}
 	if m.Profile == LetterOf {
 		return fmt.Appendf(nil, "收件人: %s\n案件编号: %s\n有效期至: %s\n提醒: %d 天内到期\n\n%s：\n\n贵单位的授权书将于 %s（北京时间）到期。到期后不能再据以申请证书，已签发的证书不受影响。\n\n请重新出具授权书，由经办人到注册机构变更单位登记。\n",
 			title, m.Case, m.NotAfter.UTC().Format(time.RFC3339), m.Days, title, m.NotAfter.In(beijing).Format("2006年1月2日"))

@@ -68,7 +68,7 @@ func (a *API) Bulk(ctx context.Context, id string) (BulkView, error) {
 func (a *API) bulks(s *api.Site) {
 	type tryIn struct {
 		Body struct {
-			Act      string       `json:"act" doc:"ra.revoke、ra.freeze 或 ra.unfreeze"`
+			Act      string       `json:"act" doc:"ra.revoke、ra.freeze、ra.unfreeze，或 ra.renew（集中更新）、ra.extend（集中延期）"`
 			Query    ra.BulkQuery `json:"query"`
 			Reason   string       `json:"reason,omitempty"`
 			Ground   string       `json:"ground,omitempty"`

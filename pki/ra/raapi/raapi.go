@@ -174,6 +174,7 @@ func (a *API) Mount(s *api.Site) {
 	a.units(s)
 	a.bodies(s)
 	a.tally(s)
+	a.campaigns(s)
 }
 
 func (a *API) drafts(s *api.Site) {
