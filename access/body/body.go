@@ -71,6 +71,7 @@ type Tree struct {
 	bodies map[string]Body
 	people map[access.PersonID]string
 	levels map[string]int
+	apart  map[string]string
 }
 
 // All lists the bodies: the institution's own first, each outlet after its
@@ -180,6 +181,15 @@ func (t *Tree) Allows(id, profile, policy string) error {
 // Levels is how many reviews an application of a profile needs.
 func (t *Tree) Levels(profile string) int { return max(1, t.levels[profile]) }
 
+// Ways in which approved applications of a profile come to the CA.
+const (
+	Online  = "online"  // over the link
+	Offline = "offline" // in files that somebody carries
+)
+
+// Offline reports whether applications of a profile are carried to the CA in files.
+func (t *Tree) Offline(profile string) bool { return t.apart[profile] == Offline }
+
 // Register is the register in a database. Reads are cached: it is small and every
 // act asks.
 type Register struct {
@@ -196,7 +206,7 @@ func (r *Register) Tree(ctx context.Context) (*Tree, error) {
 	if r.known != nil {
 		return r.known, nil
 	}
-	t := &Tree{map[string]Body{}, map[access.PersonID]string{}, map[string]int{}}
+	t := &Tree{map[string]Body{}, map[access.PersonID]string{}, map[string]int{}, map[string]string{}}
 	err := r.each(ctx, `SELECT id, body, '' FROM body`, func(id string, data []byte, _ string) error {
 		var b Body
 		err := json.Unmarshal(data, &b)
@@ -217,6 +227,12 @@ func (r *Register) Tree(ctx context.Context) (*Tree, error) {
 			err := json.Unmarshal(data, &n)
 			t.levels[name] = n
 			return err
+		})
+	}
+	if err == nil {
+		err = r.each(ctx, `SELECT profile, way, '' FROM issue_offline`, func(name string, data []byte, _ string) error {
+			t.apart[name] = string(data)
+			return nil
 		})
 	}
 	if err != nil {

@@ -45,6 +45,7 @@ type Change struct {
 	Reason    string          `json:"reason,omitempty"`
 	Profile   string          `json:"profile,omitempty"`
 	Levels    int             `json:"levels,omitempty"`
+	Way       string          `json:"way,omitempty"`
 }
 
 // Keeper changes the register of one system.
@@ -93,6 +94,7 @@ var changes = []change{
 	{"body.resume", "恢复注册机构受理", false, []proposal.Field{idField, reasonField}, (*Keeper).checkHalt, halted(false)},
 	{"body.assign", "人员归属注册机构", false, []proposal.Field{{Name: "person", Title: "人员编号", Kind: "text", Need: true}, {Name: "id", Title: "注册机构编号（调回本机构的不填）", Kind: "text"}}, (*Keeper).checkAssign, nil},
 	{"review.set", "设定审核级数", false, []proposal.Field{{Name: "profile", Title: "证书模板", Kind: "text", Need: true}, {Name: "levels", Title: "审核级数（1 至 3）", Kind: "number", Need: true}}, (*Keeper).checkLevels, nil},
+	{"issue.way", "设定签发方式", false, []proposal.Field{{Name: "profile", Title: "证书模板", Kind: "text", Need: true}, {Name: "way", Title: "签发方式", Kind: "choice", Need: true, Choices: []proposal.Choice{{Value: Online, Title: "在线"}, {Value: Offline, Title: "离线（文件交换）"}}}}, (*Keeper).checkWay, nil},
 }
 
 // Matters are the changes a registration system's administrator proposes and its
@@ -162,7 +164,7 @@ func (c Change) lines() (list []proposal.Line) {
 	for _, l := range []proposal.Line{{Name: "注册机构", Value: c.ID}, {Name: "名称", Value: c.Name}, {Name: "所属", Value: c.Parent}, {Name: "受托单位", Value: c.Unit}, {Name: "委托机构", Value: c.Principal},
 		{Name: "负责人", Value: c.Head}, {Name: "办理地址", Value: c.Address}, {Name: "委托协议 SM3", Value: c.Agreement}, {Name: "协议有效期", Value: strings.Trim(c.From+" 至 "+c.To, " 至")},
 		{Name: "证书模板", Value: strings.Join(c.Profiles, "、")}, {Name: "证书策略", Value: strings.Join(c.Policies, "、")}, {Name: "人员", Value: string(c.Person)}, {Name: "原因", Value: c.Reason},
-		{Name: "模板", Value: c.Profile}, {Name: "审核级数", Value: levels}} {
+		{Name: "模板", Value: c.Profile}, {Name: "审核级数", Value: levels}, {Name: "签发方式", Value: map[string]string{Online: "在线", Offline: "离线（文件交换）"}[c.Way]}} {
 		if l.Value != "" {
 			list = append(list, l)
 		}
@@ -385,6 +387,19 @@ func (k *Keeper) checkLevels(_ context.Context, t *Tree, c *Change) error {
 	return nil
 }
 
+func (k *Keeper) checkWay(_ context.Context, t *Tree, c *Change) error {
+	const clause = "GM/T 0034 §5.3.4"
+	switch p, ok := k.Profiles[c.Profile]; {
+	case !ok || p.Internal:
+		return BadBody.At("profile", clause).Because("%.40q 不是申请用的证书模板", c.Profile)
+	case c.Way != Online && c.Way != Offline:
+		return BadBody.At("way", clause).Because("%.40q", c.Way).ToFix("可用：online、offline")
+	case t.Offline(c.Profile) == (c.Way == Offline):
+		return BadBody.At("way", clause).Because("现在就是这样签发")
+	}
+	return nil
+}
+
 func opened(kind string) func(t *Tree, c Change) (Body, bool) {
 	return func(t *Tree, c Change) (Body, bool) {
 		_, used := t.bodies[c.ID]
@@ -433,6 +448,10 @@ func (ch change) write(tx *sqldb.Tx, t *Tree, c Change) error {
 		return err
 	case ch.name == "review.set":
 		_, err := tx.Exec(`INSERT INTO review_level (profile, levels) VALUES ($1, $2) ON CONFLICT (profile) DO UPDATE SET levels = excluded.levels`, c.Profile, fmt.Append(nil, c.Levels))
+		return err
+	}
+	if ch.name == "issue.way" {
+		_, err := tx.Exec(`INSERT INTO issue_offline (profile, way) VALUES ($1, $2) ON CONFLICT (profile) DO UPDATE SET way = excluded.way`, c.Profile, []byte(c.Way))
 		return err
 	}
 	b, ok := ch.apply(t, c)

@@ -86,7 +86,7 @@ func (r *Registrar) waiting(ctx context.Context, kind string) ([]Record, error) 
 var machine = access.AsMachine("ra")
 
 func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
-	list, err := r.waiting(ctx, kind)
+	list, err := r.online(ctx, kind)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
@@ -108,31 +108,65 @@ func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
 	var lines []audit.Entry
 	moved := 0
 	for i, a := range answers {
-		rec, do, note := list[i], Issue, ""
-		switch {
-		case a.Refusal != nil:
-			report := a.Refusal.Report()
-			rec.Trouble, do, note = &report, Refuse, report.Text
-		case a.Reply.Sign == nil:
-			continue // a failure on the other side: asked again later
-		default:
-			rec.Reply, rec.Trouble = a.Reply, nil
-			rec.SignSerial, rec.EncSerial = a.Reply.Serials()
-			if _, err := r.Package(rec, nil); err != nil {
-				rec.Trouble = undeliverable(err)
-			}
-		}
-		moved++
-		if err := r.byMachine(rec, do, note, &saves, &lines); err != nil {
+		done, err := r.answered(ctx, list[i], a, &saves, &lines)
+		if err != nil {
 			return 0, err
 		}
-		if do == Issue && rec.Follows != "" {
-			if err := r.replaced(ctx, rec, &saves, &lines); err != nil {
-				return 0, err
-			}
+		if done {
+			moved++
 		}
 	}
 	return moved, r.Store.Save(ctx, machine, saves, lines)
+}
+
+// answered makes of the CA's answer what is to be saved; done is false for a
+// failure on the other side, which is asked about again later.
+func (r *Registrar) answered(ctx context.Context, rec Record, a Answer, saves *[]Save, lines *[]audit.Entry) (done bool, err error) {
+	do, note := Issue, ""
+	switch {
+	case a.Refusal != nil:
+		report := a.Refusal.Report()
+		rec.Trouble, do, note = &report, Refuse, report.Text
+	case a.Reply.Sign == nil:
+		return false, nil
+	default:
+		rec.Reply, rec.Trouble = a.Reply, nil
+		rec.SignSerial, rec.EncSerial = a.Reply.Serials()
+		if _, err := r.Package(rec, nil); err != nil {
+			rec.Trouble = undeliverable(err)
+		}
+	}
+	if err := r.byMachine(rec, do, note, saves, lines); err != nil {
+		return false, err
+	}
+	if do == Issue && rec.Follows != "" {
+		err = r.replaced(ctx, rec, saves, lines)
+	}
+	return true, err
+}
+
+// pagesMax is how many pages of cases that are carried in files the worker passes
+// over in one look for one that is not.
+const pagesMax = 100
+
+// online are approved cases that go over the link.
+func (r *Registrar) online(ctx context.Context, kind string) ([]Record, error) {
+	t, err := r.tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for range pagesMax {
+		list, err := r.waiting(ctx, kind)
+		if err != nil || len(list) == 0 || t == nil {
+			return list, err
+		}
+		n := len(list)
+		list = slices.DeleteFunc(list, func(rec Record) bool { return t.Offline(rec.Profile) })
+		if len(list) > 0 || n < enroll.BatchMax { // fewer than a page: that was all
+			return list, nil
+		}
+	}
+	return nil, nil
 }
 
 // replaced closes the case of the certificate that a new one follows: the CA

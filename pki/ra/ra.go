@@ -164,7 +164,11 @@ type Registrar struct {
 	Accord   string         // version of the service agreement
 	Bodies   *body.Register // who registers for whom; nil where there is only one body
 	Now      func() time.Time
-	Wake     func() // something was approved; may be nil
+	// Seal signs a file for the CA, Open reads one of the CA's; nil where nothing is
+	// issued offline.
+	Seal func(v any) ([]byte, error)
+	Open func(data []byte, v any) ([]byte, error)
+	Wake func() // something was approved; may be nil
 	// Read is told of each reading of personal data, for the figures; may be nil.
 	Read func(way string, people int)
 

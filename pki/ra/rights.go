@@ -19,6 +19,7 @@ var Rights = []Right{
 	{"ra.personal.export", "导出姓名和证件号码（写明事由）", exporters},
 	{"ra.unit.draft", "起草单位登记、变更、停用、恢复", []access.Role{access.RAClerk}},
 	{"ra.unit.agent", "查看单位的法定代表人和经办人（写明事由）", numberers},
+	{"ra.offline", "导出、导入离线签发文件", carriers},
 	{"ra.bulk.try", "批量变更试算", []access.Role{access.RAClerk}},
 	{"ra.batch.hold", "暂停、恢复批次", holders},
 }

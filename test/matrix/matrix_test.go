@@ -379,7 +379,7 @@ var covered = map[string]string{
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
 	"unit-draft": "ra.unit.draft", "unit-sheet": "ra.unit.draft", "unit-agent": "ra.unit.agent", "units": "ra.read", "unit": "ra.read", "units-csv": "ra.read", "unit-sample": "ra.read",
-	"bodies": "ra.read", "levels": "ra.read", "tally": "ra.read", "tally-csv": "ra.read", "bulk-draft": "ra.bulk.try", "bulk-invite": "ra.bulk.try", "bulk-sheet": "ra.bulk.try", "renewals": "ra.sheet", "registrars": "ca.registrars",
+	"bodies": "ra.read", "levels": "ra.read", "tally": "ra.read", "tally-csv": "ra.read", "bulk-draft": "ra.bulk.try", "bulk-invite": "ra.bulk.try", "bulk-sheet": "ra.bulk.try", "renewals": "ra.sheet", "offline-out": "ra.offline", "offline-in": "ra.offline", "registrars": "ca.registrars",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -816,6 +816,7 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 	w.units(m, kept.Digest, posts, on)
 	w.bodies(m, kept.Digest)
 	w.levels(m, form, on)
+	w.carried(m, form, posts)
 	return enc
 }
 
@@ -841,6 +842,25 @@ func (w *world) bodies(m map[string]try, agreement string) {
 	}
 	w.done("ca-admin", w.sign("ca-admin", "/api/v1/proposals", propose("registrar.suspend", halt)))
 	w.matter(m, "ca", "registrar.resume", halt, "ca-admin", "ca-super")
+}
+
+// carried are the acts on files between the desk and the CA.
+func (w *world) carried(m map[string]try, form func() map[string]any, posts func(string, func() any) try) {
+	w.matter(m, "ra", "issue.way", map[string]string{"profile": "device-dual", "way": "offline"}, "ra-admin", "ra-super")
+	w.done("ra-admin", w.agree("issue.way", map[string]string{"profile": "device-sign", "way": "offline"}, "ra-admin", "ra-super"))
+	f := form()
+	f["profile"], f["identity"] = "device-sign", map[string]string{"kind": "credit-code", "number": "91350100M000100Y43"}
+	f["subject"] = map[string]string{"C": "CN", "O": "样例", "CN": "张三"}
+	var v struct{ ID string }
+	w.must("ra-clerk", "POST", "/api/v1/drafts", f, &v)
+	w.sign("ra-clerk", "/api/v1/acts", map[string]any{"act": "ra.submit", "ids": []string{v.ID}})
+	w.sign("ra-reviewer", "/api/v1/acts", map[string]any{"act": "ra.approve", "ids": []string{v.ID}})
+	m["ra ra.offline"] = posts("offline/requests", func() any { return nil })
+	var file []byte
+	w.must("ra-admin", "POST", "/api/v1/offline/requests", nil, &file)
+	m["ca offline.issue/propose"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", propose("offline.issue", json.RawMessage(file)))
+	}
 }
 
 // levels are the acts on applications that need two and three reviews.

@@ -7,7 +7,7 @@ var declared = map[string]map[string]string{
 		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
 		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
 		"registrar.suspend/propose": "ca.admin", "registrar.resume/propose": "ca.admin", "registrar.resume/confirm": "ca.super", "registrar.resume/reject": "ca.super", "registrar.resume/withdraw": "ca.admin",
-		"ca.registrars": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor",
+		"offline.issue/propose": "ca.operator", "ca.registrars": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor",
 		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
 		"authority.request/propose": "ca.admin", "authority.request/confirm": "ca.super", "authority.request/reject": "ca.super", "authority.request/withdraw": "ca.admin",
 		"authority.import/propose": "ca.admin", "authority.import/confirm": "ca.super", "authority.import/reject": "ca.super", "authority.import/withdraw": "ca.admin",
@@ -27,7 +27,7 @@ var declared = map[string]map[string]string{
 		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
 		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
 		"ra.unit.draft": "ra.clerk", "ra.unit.agent": "ra.clerk ra.reviewer", "ra.unit/submit": "ra.clerk", "ra.unit/discard": "ra.clerk", "ra.unit/withdraw": "ra.clerk", "ra.unit/approve": "ra.reviewer", "ra.unit/return": "ra.reviewer", "ra.unit/reject": "ra.reviewer",
-		"body.suspend/propose":  "ra.admin",
+		"body.suspend/propose": "ra.admin", "ra.offline": "ra.admin",
 		"ra.issue/reject@asked": "ra.clerk", "ra.revoke/reject@asked": "ra.clerk", "ra.freeze/reject@asked": "ra.clerk",
 	},
 	"km": {
@@ -40,7 +40,7 @@ var declared = map[string]map[string]string{
 }
 
 // bodies are the changes to who registers for whom that two people decide.
-var bodies = []string{"body.open", "body.outlet", "body.amend", "body.resume", "body.assign", "review.set"}
+var bodies = []string{"body.open", "body.outlet", "body.amend", "body.resume", "body.assign", "review.set", "issue.way"}
 
 var chain = map[string]map[string][2]string{
 	"ca": {"ca.admin": {"ca.super", "ca.audit-admin"}, "ca.auditor": {"ca.audit-admin", "ca.super"}, "ca.operator": {"ca.admin", "ca.super"}, "ra.admin": {"ca.operator", "ca.operator"}, "ra.auditor": {"ca.operator", "ca.operator"}},

@@ -155,7 +155,8 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	if err := manage(g, c, keeper, is, publisher, store, below, bodies, files); err != nil {
+	carried := &courier{issue: service(is, store, publisher).Issue, key: server, ra: c.RA, now: c.Now}
+	if err := manage(g, c, keeper, is, publisher, store, below, bodies, carried, files); err != nil {
 		return err
 	}
 	if err := notBehind(g.Context(), db, target, c.Now); err != nil {

@@ -34,15 +34,15 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil), (&body.Keeper{}).Bars())
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil), (&body.Keeper{}).Bars(), (&courier{}).matters())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, bodies *body.Keeper, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, bodies *body.Keeper, carried *courier, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher), bodies.Bars())}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher), bodies.Bars(), carried.matters())}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,

@@ -309,9 +309,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		return err
 	}
 	r.Bodies = bodies.Register
-	secret := make([]byte, 32) // statements to be signed do not outlive a restart
-	_, _ = rand.Read(secret)   // crypto/rand never fails
-	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
+	r.Self = c.holders(people, store)
+	r.Seal = func(v any) ([]byte, error) { return enroll.SealFile(server, enroll.RequestFile, v) }
+	r.Open = func(data []byte, v any) ([]byte, error) { return enroll.OpenFile(data, enroll.AnswerFile, c.CA, v) }
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
@@ -345,6 +345,13 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
 	return g.Serve("注册系统", c.Console, page.Guarded(front))
+}
+
+// holders is the desk of subscribers, who sign with their own certificates.
+func (c Config) holders(people access.Desk, store *rastore.Store) access.Desk {
+	secret := make([]byte, 32) // statements to be signed do not outlive a restart
+	_, _ = rand.Read(secret)   // crypto/rand never fails
+	return access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
 }
 
 // newer serves what another root issued for the CA where its certificates look

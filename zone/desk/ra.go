@@ -102,10 +102,12 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.evidenceFile(ctx, a)
 	case "statistics":
 		return p.tally(ctx, a)
+	case "offline":
+		return p.offline(ctx, a)
 	case "profiles", "bodies", "levels":
 		return p.look(ctx, verb)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels statistics %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels statistics offline %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
 }
 
 // look reads one list whole.
@@ -388,6 +390,26 @@ func (p *Person) tally(ctx context.Context, a Args) (any, error) {
 	}
 	var v json.RawMessage
 	return &v, p.Call(ctx, http.MethodGet, query("/api/v1/statistics", "from", a.Bulk.From), nil, &v)
+}
+
+// offline takes approved applications out in a file, or brings the CA's answers.
+func (p *Person) offline(ctx context.Context, a Args) (any, error) {
+	switch {
+	case len(a.Words) == 1 && a.Words[0] == "export" && a.Out != "":
+		var data []byte
+		if err := p.Call(ctx, http.MethodPost, "/api/v1/offline/requests", nil, &data); err != nil {
+			return nil, err
+		}
+		return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+	case len(a.Words) == 2 && a.Words[0] == "import":
+		data, err := os.ReadFile(a.Words[1])
+		if err != nil {
+			return nil, Unreadable(err)
+		}
+		var v raapi.Carried
+		return &v, p.Call(ctx, http.MethodPost, "/api/v1/offline/answers", data, &v)
+	}
+	return nil, &Usage{Text: "ra offline export --out 文件；ra offline import 文件"}
 }
 
 func asRefused(err error, to **Refused) bool {

@@ -175,6 +175,7 @@ func (a *API) Mount(s *api.Site) {
 	a.bodies(s)
 	a.tally(s)
 	a.campaigns(s)
+	a.carry(s)
 }
 
 func (a *API) drafts(s *api.Site) {
