@@ -150,11 +150,20 @@ func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now f
 // trailEvery is how often the audit ledger is sealed when something happened.
 const trailEvery = 2 * time.Second
 
-// Zip packs a ledger's folder.
+// Zip packs a ledger's folder. Its files are dated by the checkpoint, so the
+// same state gives the same bytes.
 func Zip(dir string) ([]byte, error) {
+	note, err := os.ReadFile(filepath.Join(dir, ledger.CheckpointPath))
+	if err != nil {
+		return nil, err
+	}
+	cp, err := ledger.PeekCheckpoint(note)
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Base(path)[0] == '.' {
 			return err
 		}
@@ -169,7 +178,7 @@ func Zip(dir string) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		w, err := z.Create(filepath.ToSlash(name))
+		w, err := z.CreateHeader(&zip.FileHeader{Name: filepath.ToSlash(name), Method: zip.Deflate, Modified: cp.At})
 		if err != nil {
 			return err
 		}
