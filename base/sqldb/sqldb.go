@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // PostgreSQL driver
@@ -35,7 +36,12 @@ type DB struct {
 	quit     chan struct{}
 	done     chan struct{}
 	prepared prepared
+	hold     atomic.Pointer[func() error]
 }
+
+// Hold sets who is asked, within a transaction, whether acts may be written:
+// somebody who watches over what they leave behind. nil lets them pass.
+func (d *DB) Hold(held func() error) { d.hold.Store(&held) }
 
 type job struct {
 	ctx  context.Context

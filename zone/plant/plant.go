@@ -35,13 +35,13 @@ type Group struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 	close  []func() error
-	seals  []func(ctx context.Context) error
+	seals  []*ledger.Sealer
 }
 
 // Seal brings the audit ledgers' checkpoints up to what was committed by now.
 func (g *Group) Seal(ctx context.Context) error {
 	for _, seal := range g.seals {
-		if err := seal(ctx); err != nil {
+		if err := seal.Seal(ctx); err != nil {
 			return err
 		}
 	}
@@ -117,7 +117,8 @@ func (g *Group) Database(source string) (*sqldb.DB, error) {
 }
 
 // Trail seals a database's audit ledger into a folder, from which it is read,
-// exported and verified.
+// exported and verified. While that fails for long, no act is written to the
+// database.
 func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now func() time.Time) (files func(ctx context.Context) ([]byte, error), err error) {
 	pub, ok := key.Public().(*ecdsa.PublicKey)
 	if !ok {
@@ -125,7 +126,8 @@ func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now f
 	}
 	folder := &ledger.Folder{Dir: dir, Key: pub, Origin: origin}
 	s := (&ledger.Sealer{DB: db, Log: audit.Log, Origin: origin, Key: key, Targets: []ledger.Target{folder}, Now: now}).Start()
-	g.seals = append(g.seals, s.Seal)
+	g.seals = append(g.seals, s)
+	audit.Watch(db, s.Behind)
 	g.Go(s.Run)
 	g.Go(func(ctx context.Context) { // acts do not wait for the seal
 		tick := time.NewTicker(trailEvery)
@@ -145,6 +147,27 @@ func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now f
 		}
 		return Zip(dir)
 	}, nil
+}
+
+// Unsealed is how long the group's audit ledgers have not been sealed.
+func (g *Group) Unsealed() (most time.Duration) {
+	for _, s := range g.seals {
+		most = max(most, s.Behind())
+	}
+	return most
+}
+
+// SealCheck is the overview's line about the sealing of the audit ledger.
+func (g *Group) SealCheck() api.Check {
+	behind := g.Unsealed().Truncate(time.Second)
+	c := api.Check{Name: "审计账本封存", Value: "正常", State: "good"}
+	switch {
+	case behind >= audit.SealWithin:
+		c.State, c.Value, c.Advice = "bad", fmt.Sprintf("已有 %s 无法封存，暂停办理", behind), "请检查密码设备和审计目录的磁盘；恢复后自动继续（GM/T 0034 §5.3.8）"
+	case behind >= 2*trailEvery:
+		c.State, c.Value, c.Advice = "warn", fmt.Sprintf("已有 %s 未能封存，正在重试", behind), fmt.Sprintf("满 %s 将暂停办理；请检查密码设备和审计目录的磁盘", audit.SealWithin)
+	}
+	return c
 }
 
 // trailEvery is how often the audit ledger is sealed when something happened.

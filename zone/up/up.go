@@ -245,6 +245,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	if err != nil {
 		return nil, err
 	}
+	gauges := new(plant.Gauges)
 	agreement, err := c.agreement(ledgerKey, cacore.Origin(certs["operating-ca"]))
 	if err != nil {
 		return nil, err
@@ -262,7 +263,7 @@ func (c Config) zones(w World) ([]zone, error) {
 		}
 		return kmcore.Run(ctx, kmcore.Config{
 			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: ca.Place(w.PublicURL, 0),
-			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
+			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now, Gauges: gauges,
 		}, ready)
 	}
 	core := func(ctx context.Context, ready func()) error {
@@ -272,7 +273,7 @@ func (c Config) zones(w World) ([]zone, error) {
 		return cacore.Run(ctx, cacore.Config{
 			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
-			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks,
+			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks, Gauges: gauges,
 		}, ready)
 	}
 	service := func(ctx context.Context, ready func()) error {
@@ -281,7 +282,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, OCSPRoot: rootStatus, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
-			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: agreement.Figures(),
+			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: append(agreement.Figures(), gauges), Gauges: gauges,
 		}, ready)
 	}
 	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil
