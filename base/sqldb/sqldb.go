@@ -17,11 +17,18 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // PostgreSQL driver
-	_ "modernc.org/sqlite"             // SQLite driver
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // ErrClosed is returned by Write after Close.
 var ErrClosed = errors.New("sqldb: closed")
+
+// Damaged reports whether err says that a file is no database, or no longer one.
+func Damaged(err error) bool {
+	at, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (at.Code()&0xFF == lib.SQLITE_CORRUPT || at.Code()&0xFF == lib.SQLITE_NOTADB)
+}
 
 // groupMax bounds the acts that share one commit: enough to hide a flush,
 // few enough that none waits long for its neighbours.

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -198,7 +197,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub, append(figures, c.Figures...)...)); err != nil {
 		return nil, nil, err
 	}
-	l, err := net.Listen("tcp", c.LDAP)
+	l, err := plant.Listen("目录服务", c.LDAP)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -237,7 +236,7 @@ func keep(r *va.Responder, name string) error {
 }
 
 func public(g *plant.Group, addr string, p *vahttp.Public) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := plant.Listen("公开服务", addr)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
@@ -36,6 +37,7 @@ type Group struct {
 	wg     sync.WaitGroup
 	close  []func() error
 	seals  []*ledger.Sealer
+	files  []string // of databases
 }
 
 // Seal brings the audit ledgers' checkpoints up to what was committed by now.
@@ -77,14 +79,37 @@ func (g *Group) Wait() error {
 	for i := len(g.close) - 1; i >= 0; i-- {
 		err = errors.Join(err, g.close[i]())
 	}
+	if sqldb.Damaged(err) {
+		return fmt.Errorf("数据库 %s 已损坏或不是数据库文件；请不要再启动，保留原文件，用 hufu restore 从备份恢复（docs/manual/备份与恢复.md）：%w", strings.Join(g.files, "、"), err)
+	}
 	return err
+}
+
+// Listen opens a TCP address, or says in words of whoever runs the system why
+// that cannot be.
+func Listen(name, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	why := ""
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		why = "端口已被占用；请停止占用它的程序（ss -ltnp 可查），或换 --base-port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		why = "本机没有这个地址；请用本机的地址作 --addr"
+	case errors.Is(err, syscall.EACCES):
+		why = "没有权限使用这个端口；请换 1024 以上的 --base-port"
+	default:
+		why = "请检查 --addr 与 --base-port（" + err.Error() + "）"
+	}
+	return nil, fmt.Errorf("%s不能监听 %s：%s", name, addr, why)
 }
 
 // Serve answers HTTP at addr until the group ends, letting requests finish.
 func (g *Group) Serve(name, addr string, h http.Handler) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := Listen(name, addr)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute,
@@ -108,6 +133,9 @@ func (g *Group) Serve(name, addr string, h http.Handler) error {
 
 // Database opens a zone's database and closes it at the end.
 func (g *Group) Database(source string) (*sqldb.DB, error) {
+	if !strings.Contains(source, "://") { // a URL may hold a password
+		g.files = append(g.files, source)
+	}
 	db, err := sqldb.Open(g.ctx, source)
 	if err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ type World struct {
 var ErrBusy = plant.ErrBusy
 
 // ErrAddress is returned when certificates name another public URL.
-var ErrAddress = errors.New("public URL differs")
+var ErrAddress = errors.New("地址有误")
 
 // Run bootstraps the folder if need be and serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
@@ -116,9 +116,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if w.PublicURL != c.url(portPublic) {
 		if c.PublicURL != w.PublicURL {
-			return fmt.Errorf("%w: 证书中写入的公共地址是 %s，而现在要监听 %s；请用原来的 --addr 和 --base-port，或用 --public-url %s 确认外部仍可经原地址访问", ErrAddress, w.PublicURL, c.url(portPublic), w.PublicURL)
+			return fmt.Errorf("%w：证书中写入的公共地址是 %s，而现在要监听 %s；请用原来的 --addr 和 --base-port，或用 --public-url %s 确认外部仍可经原地址访问", ErrAddress, w.PublicURL, c.url(portPublic), w.PublicURL)
 		}
-		slog.Warn("certificates name another public URL", "url", w.PublicURL, "listening", c.url(portPublic))
+		slog.Warn("证书中写的是另一公共地址", "url", w.PublicURL, "listening", c.url(portPublic))
 	}
 	return c.serve(ctx, w)
 }
@@ -126,12 +126,12 @@ func Run(ctx context.Context, c Config) error {
 // reachable tries every address before certificates name one for ever.
 func (c Config) reachable() error {
 	if c.BasePort < 1 || c.BasePort > 65535-40 {
-		return fmt.Errorf("%w: --base-port 应在 1 与 %d 之间，却是 %d", ErrAddress, 65535-40, c.BasePort)
+		return fmt.Errorf("%w：--base-port 应在 1 与 %d 之间，却是 %d", ErrAddress, 65535-40, c.BasePort)
 	}
 	for i := range portKMManage + 1 {
-		l, err := net.Listen("tcp", c.at(i))
+		l, err := plant.Listen("尚未建立任何东西：服务", c.at(i))
 		if err != nil {
-			return fmt.Errorf("%w: 不能监听 %s（%v）；还没有建立任何东西，请换 --base-port 或 --addr 再试", ErrAddress, c.at(i), err)
+			return fmt.Errorf("%w：%w", ErrAddress, err)
 		}
 		_ = l.Close()
 	}
