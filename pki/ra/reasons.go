@@ -36,6 +36,7 @@ var (
 	BadCount      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.count", Text: "重复输入的件数不符", Clause: "GM/T 0034 §10.1", Fix: "请核对批量变更页上的件数后重新输入"}
 	Outdated      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.bulk_outdated", Text: "试算之后情况已变，不能按此试算办理", Clause: "GM/T 0034 §12.3", Fix: "请重新试算后提出"}
 	InBulk        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.in_bulk", Text: "该案件属于批量变更，须整批办理", Clause: "GM/T 0034 §10.1", Fix: "请在批量变更页办理，或使用 hufu as … ra bulk"}
+	NumberInURL   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.number_in_url", Text: "网址里不能带证件号码：网址会留在日志和浏览记录里", Clause: "个人信息保护法 第五十一条", Fix: "请用 POST /api/v1/cases/number 换取查询键，再以 number=查询键 查询；页面和 hufu 命令自动这样做"}
 	NotHeld       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_held", Text: "批次没有暂停，不能取消未办部分", Clause: "GM/T 0034 §12.3", Fix: "请先暂停批次"}
 	NoWhy         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_why", Text: "查看或导出个人信息须写明事由", Clause: "个人信息保护法 第五十一条", Fix: "请填写事由；遮盖后的导出不需要事由"}
 )

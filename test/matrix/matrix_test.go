@@ -365,7 +365,7 @@ var covered = map[string]string{
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
-	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
+	"identity": "ra.personal.number", "number-key": "ra.read", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 

@@ -74,7 +74,11 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		if a.Limit > 0 {
 			limit = fmt.Sprint(a.Limit)
 		}
-		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", a.Query, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
+		q, number, err := p.sought(ctx, a.Query)
+		if err != nil {
+			return nil, err
+		}
+		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", q, "number", number, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
 	case "batch":
 		return p.batch(ctx, a)
 	case "bulk":
@@ -246,7 +250,11 @@ func (p *Person) reminders(ctx context.Context, a Args) (any, error) {
 		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
 	}
 	var data []byte
-	if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
+	personal := ""
+	if a.Personal {
+		personal = "true"
+	}
+	if err := p.Call(ctx, http.MethodGet, query("/api/v1/reminders.csv", "personal", personal, "reason", a.Note), nil, &data); err != nil {
 		return nil, err
 	}
 	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
