@@ -258,6 +258,15 @@ await reviewer.click('summary:has-text("含姓名与证件号码的导出")');
 await reviewer.fill('form[action="/api/v1/cases.csv"] [name=reason]', '年度核对');
 const [named] = await Promise.all([reviewer.waitForEvent('download'), press(reviewer, 'button:has-text("导出个人信息")')]);
 assert.ok(readFileSync(await named.path(), 'utf8').includes(good));
+// The number of somebody's card finds their cases and is in no address.
+await clerk.goto(site + '/cases');
+await clerk.fill('[name=q]', '11010519491231002x');
+await press(clerk, 'form.filter button.primary');
+await clerk.waitForSelector('h2:has-text("按证件号码")');
+assert.ok(/[?&]number=/.test(clerk.url()) && !/11010519491231002/i.test(clerk.url()), 'no number in the address: ' + clerk.url());
+assert.ok(await clerk.locator('tbody tr').count() > 0, 'the cases are found');
+const typed = await clerk.request.get(site + '/api/v1/cases?q=11010519491231002X');
+assert.equal((await typed.json()).code, 'ra.number_in_url');
 await clerk.goto(`${site}/cases?state=drafted`);
 await clerk.check('[data-pick] >> nth=0');
 await press(clerk, 'button:has-text("提交所选（1）")');
