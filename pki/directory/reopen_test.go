@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-
 )
 
 func TestReopenedItGoesOnWhereItWas(t *testing.T) {
