@@ -69,7 +69,7 @@ func (s *Sealer) Run(ctx context.Context) {
 				break
 			}
 			if ctx.Err() == nil {
-				slog.Error("sealing ledger", "log", s.Log, "err", err)
+				slog.Error("账本未能封存，稍后重试", "log", s.Log, "err", err)
 				select {
 				case <-ctx.Done():
 				case <-time.After(retry):

@@ -10,9 +10,10 @@ const width = 390;
 // Something in every list, with names as long as they may be.
 const long = '某某省某某市某某区某某街道办事处政务服务中心（样例）'.repeat(2).slice(0, 60);
 const names = ['欧阳'.repeat(15), 'A'.repeat(60), '张三'];
+const pass = 'eight-or-more', mine = key('', pass);
 const ids = names.map((cn, i) => {
   const file = `${dir}/../narrow-${i}.json`;
-  writeFileSync(file, JSON.stringify({ profile: 'person-dual', identity: { kind: 'resident-id', number: '11010519491231002X' }, csr: csr(cn), subject: { C: 'CN', ST: '北京市', O: long, OU: long.slice(0, 30), CN: cn } }));
+  writeFileSync(file, JSON.stringify({ profile: 'person-dual', identity: { kind: 'resident-id', number: '11010519491231002X' }, csr: i ? csr(cn) : mine.csr, subject: { C: 'CN', ST: '北京市', O: long, OU: long.slice(0, 30), CN: cn } }));
   return as('ra-clerk', 'ra', 'submit', file).id;
 });
 as('ra-reviewer', 'ra', 'approve', ids[0], ids[1], '--note', '材料齐全'.repeat(60));
@@ -31,8 +32,9 @@ execFileSync(hufu, ['as', 'ra-clerk', '--dir', dir, 'ra', 'bulk', 'try', 'freeze
 const shape = path => path.replace(/[0-9A-F]{12,}|[A-Z]\d{8}-\w+|\d+/gi, '#').replace(/=[^&]*/g, '=');
 const pagesMax = 80; // of one person
 
-async function walk(who, site, home) {
-  const page = await desk(who, site, home, width);
+const walk = async (who, site, home) => look(who, site, await desk(who, site, home, width));
+
+async function look(who, site, page, under = '/') {
   const met = new Map(), queue = [new URL(page.url()).pathname], seen = new Set(queue), wide = [];
   let looked = 0;
   while (queue.length && looked < pagesMax) {
@@ -53,7 +55,7 @@ async function walk(who, site, home) {
       const u = new URL(href);
       const to = u.pathname + u.search;
       const n = met.get(shape(to)) || 0;
-      if (u.origin !== new URL(site).origin || u.pathname.startsWith('/api/') || seen.has(to) || n > 1) continue;
+      if (u.origin !== new URL(site).origin || u.pathname.startsWith('/api/') || !u.pathname.startsWith(under) || u.pathname.includes('/api/') || seen.has(to) || n > 1) continue;
       met.set(shape(to), n + 1);
       seen.add(to);
       queue.push(to);
@@ -69,6 +71,19 @@ let pages = 0;
 for (const who of ['ra-clerk', 'ra-reviewer', 'ra-producer', 'ra-admin', 'ra-auditor', 'ra-super']) pages += await walk(who, endpoints.ra, '工作台');
 for (const who of ['ca-super', 'ca-admin', 'ca-operator', 'ca-auditor']) pages += await walk(who, endpoints.ca_console, '运行总览');
 for (const who of ['km-super', 'km-admin', 'km-operator', 'km-auditor']) pages += await walk(who, endpoints.km_console, '运行总览');
+
+// A holder's own pages.
+{
+  const page = await (await browser.newContext({ viewport: { width, height: 800 } })).newPage();
+  as('ra-producer', 'ra', 'produce', ids[0], '--out', `${dir}/../narrow-out`);
+  await page.goto(endpoints.ra + '/self/');
+  await page.setInputFiles('[name=cert]', `${dir}/../narrow-out/sign.pem`);
+  await page.setInputFiles('[name=key]', mine.file);
+  await page.fill('[name=pass]', pass);
+  await page.click('form[data-sign-in] button');
+  await page.waitForSelector('header h1:has-text("我的证书")');
+  pages += await look('holder', endpoints.ra, page, '/self/');
+}
 
 // The doors.
 for (const path of ['/', '/self/']) {
