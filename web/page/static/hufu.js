@@ -345,6 +345,7 @@ function keystate() {
 
 // A page has come: say so to screen readers, put the key's state on it.
 function arrived() {
+  $$('.scroll').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; }); // arrow keys move what is wider than the screen
   keystate();
   picked();
   if (news) { toast(news); news = ''; }
