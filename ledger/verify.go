@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/format/record"
 )
 
@@ -68,7 +69,7 @@ func verify(ctx context.Context, src Source, key *ecdsa.PublicKey, bodies bool) 
 		return r, &Broken{Entry: -1, Why: "没有检查点文件"}
 	}
 	if err != nil {
-		return r, fmt.Errorf("检查点（checkpoint）%s：%w", why(err), err)
+		return r, refusal.Said(err, "检查点（checkpoint）%s", why(err))
 	}
 	if r.Checkpoint, err = OpenCheckpoint(note, key, ""); err != nil {
 		return r, &Broken{Entry: -1, Why: strings.TrimPrefix(err.Error(), ErrCheckpoint.Error()+": ")}
@@ -99,10 +100,11 @@ func why(err error) string {
 		return "与其摘要不符"
 	case errors.Is(err, zip.ErrChecksum), errors.Is(err, zip.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF):
 		return "在压缩包里已损坏"
-	case errors.Is(err, fs.ErrPermission):
-		return "无权读取"
 	}
-	return "无法读取（请查看网络或磁盘）"
+	if text := refusal.Plain(err); text != "" {
+		return "无法读取：" + text
+	}
+	return "无法读取"
 }
 
 type verifier struct {
