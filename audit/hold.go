@@ -19,7 +19,7 @@ var ErrHeld = errors.New("audit: the trail cannot be sealed")
 
 // goesOn are the items written even so: what the public reads stays true,
 // people sign in and read, and reading leaves its line.
-var goesOn = []string{"ca.crl", "session.sign-in", "session.sign-out", "ra.personal.read"}
+var goesOn = []string{"ca.crl", "ra.export", "session.sign-in", "session.sign-out", "ra.personal.read"}
 
 // Watch holds back acts on a database while its trail has not been sealed for
 // longer than SealWithin, as behind tells.
