@@ -5,11 +5,11 @@ package caservice
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -82,6 +82,7 @@ type Config struct {
 	PublicURL string                 // of the public's services, as certificates name it
 	Publish   *ldappush.Server       // an external directory to publish into; nil is none
 	Figures   []prometheus.Collector // further metrics
+	Gauges    *plant.Gauges          // where figures of the zone are shown; may be nil
 	Remind    []int                  // days before the end on which holders are reminded, rising
 	SelfURL   string                 // of the subscribers' self-service, for reminders
 	Extended  bool                   // say revoked of serials never issued (RFC 6960 §2.2)
@@ -198,7 +199,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub, append(figures, c.Figures...)...)); err != nil {
 		return nil, nil, err
 	}
-	l, err := net.Listen("tcp", c.LDAP)
+	l, err := plant.Listen("目录服务", c.LDAP)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -237,7 +238,7 @@ func keep(r *va.Responder, name string) error {
 }
 
 func public(g *plant.Group, addr string, p *vahttp.Public) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := plant.Listen("公开服务", addr)
 	if err != nil {
 		return err
 	}
@@ -293,6 +294,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	if err != nil {
 		return err
 	}
+	c.Gauges.Unsealed("ra", g)
 	register := &access.People{DB: db}
 	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
 	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
@@ -308,10 +310,8 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	if err != nil {
 		return err
 	}
-	r.Bodies = bodies.Register
-	r.Self = c.holders(people, store)
-	r.Seal = func(v any) ([]byte, error) { return enroll.SealFile(server, enroll.RequestFile, v) }
-	r.Open = func(data []byte, v any) ([]byte, error) { return enroll.OpenFile(data, enroll.AnswerFile, c.CA, v) }
+	r.Bodies, r.Self = bodies.Register, c.holders(people, store)
+	r.Seal, r.Open = c.courier(server)
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
@@ -323,9 +323,8 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
 	}
-	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
-	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
-	ops.Books = books
+	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, g.SealCheck()) }}
+	ops.RemindDays, ops.Dropped, ops.Books = c.Remind, c.reminders(), books
 	g.Go(func(ctx context.Context) { books.Run(ctx, c.Now) })
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
@@ -345,6 +344,12 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
 	return g.Serve("注册系统", c.Console, page.Guarded(front))
+}
+
+// courier signs files for the CA and reads those it signed.
+func (c Config) courier(key crypto.Signer) (seal func(v any) ([]byte, error), open func(data []byte, v any) ([]byte, error)) {
+	return func(v any) ([]byte, error) { return enroll.SealFile(key, enroll.RequestFile, v) },
+		func(data []byte, v any) ([]byte, error) { return enroll.OpenFile(data, enroll.AnswerFile, c.CA, v) }
 }
 
 // holders is the desk of subscribers, who sign with their own certificates.

@@ -69,12 +69,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v raapi.CaseView
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id), nil, &v)
 	case "list":
-		var page raapi.Page
-		limit := ""
-		if a.Limit > 0 {
-			limit = fmt.Sprint(a.Limit)
-		}
-		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", a.Query, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
+		return p.list(ctx, a)
 	case "batch":
 		return p.batch(ctx, a)
 	case "bulk":
@@ -86,16 +81,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 	case "reminders":
 		return p.reminders(ctx, a)
 	case "evidence":
-		name, err := a.one("文件")
-		if err != nil {
-			return nil, err
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, Unreadable(err)
-		}
-		var v raapi.EvidenceLine
-		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+		return p.evidence(ctx, a)
 	case "identity", "export", "readings":
 		return p.personal(ctx, verb, a)
 	case "evidence-file":
@@ -110,10 +96,37 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels statistics offline %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
 }
 
+// evidence brings a file to be kept.
+func (p *Person) evidence(ctx context.Context, a Args) (any, error) {
+	name, err := a.one("文件")
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, Unreadable(err)
+	}
+	var v raapi.EvidenceLine
+	return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+}
+
 // look reads one list whole.
 func (p *Person) look(ctx context.Context, what string) (any, error) {
 	var v json.RawMessage
 	return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+what, nil, &v)
+}
+
+func (p *Person) list(ctx context.Context, a Args) (any, error) {
+	limit := ""
+	if a.Limit > 0 {
+		limit = fmt.Sprint(a.Limit)
+	}
+	q, number, err := p.sought(ctx, a.Query)
+	if err != nil {
+		return nil, err
+	}
+	var page raapi.Page
+	return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", q, "number", number, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
 }
 
 // escape keeps an id one segment of a path.
@@ -257,7 +270,11 @@ func (p *Person) reminders(ctx context.Context, a Args) (any, error) {
 		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
 	}
 	var data []byte
-	if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
+	personal := ""
+	if a.Personal {
+		personal = "true"
+	}
+	if err := p.Call(ctx, http.MethodGet, query("/api/v1/reminders.csv", "personal", personal, "reason", a.Note), nil, &data); err != nil {
 		return nil, err
 	}
 	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
@@ -397,7 +414,7 @@ func (p *Person) offline(ctx context.Context, a Args) (any, error) {
 	switch {
 	case len(a.Words) == 1 && a.Words[0] == "export" && a.Out != "":
 		var data []byte
-		if err := p.Call(ctx, http.MethodPost, "/api/v1/offline/requests", nil, &data); err != nil {
+		if err := p.Call(ctx, http.MethodGet, "/api/v1/offline/requests", nil, &data); err != nil {
 			return nil, err
 		}
 		return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)

@@ -17,7 +17,7 @@ type Carried struct {
 const carriedMax = 32 << 20
 
 func (a *API) carry(s *api.Site) {
-	handle(a, s, api.Op{ID: "offline-out", Method: http.MethodPost, Path: "/api/v1/offline/requests", Summary: "导出待离线签发的申请（签名文件，交 CA 业务操作员提议 offline.issue）"},
+	handle(a, s, api.Op{ID: "offline-out", Method: http.MethodGet, Path: "/api/v1/offline/requests", Summary: "导出待离线签发的申请（签名文件，交 CA 业务操作员提议 offline.issue）"},
 		func(ctx context.Context, a *API, _ *struct{}) (*api.File, error) {
 			who := api.Person(ctx)
 			data, _, err := a.Desk.CarryOut(ctx, who, api.Source(ctx))
