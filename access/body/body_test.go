@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/hufu-pki/hufu/access/accesstest"
 	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/base/refusal"
+	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/profile"
@@ -21,9 +23,9 @@ import (
 var now = time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
 
 // keeper is a register over a database of its own, with people on it.
-func keeper(t *testing.T) *body.Keeper {
+func keeper(t *testing.T, db *sqldb.DB) *body.Keeper {
 	t.Helper()
-	staff := accesstest.Open(accesstest.Database(t), func() time.Time { return now })
+	staff := accesstest.Open(db, func() time.Time { return now })
 	if err := body.Migrate(t.Context(), staff.DB); err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +36,11 @@ func keeper(t *testing.T) *body.Keeper {
 		t.Fatal(err)
 	}
 	return &body.Keeper{Register: &body.Register{DB: staff.DB}, People: staff.People, Profiles: set, Principal: "机构", Now: func() time.Time { return now }}
+}
+
+// each runs a test on SQLite and, where there is a server, on PostgreSQL.
+func each(t *testing.T, f func(t *testing.T, k *body.Keeper)) {
+	accesstest.Each(t, os.Getenv("HUFU_TEST_POSTGRES"), func(t *testing.T, open func(t testing.TB) *sqldb.DB) { f(t, keeper(t, open(t))) })
 }
 
 func matter(t *testing.T, k *body.Keeper, name string) proposal.Matter {
@@ -76,8 +83,9 @@ var open = body.Change{ID: "hz", Name: "受托中心", Unit: "91350100M000100Y43
 
 var outlet = body.Change{ID: "hz-west", Name: "城西", Parent: "hz", Head: "某", Address: "某路", Profiles: []string{"person-dual"}}
 
-func TestATreeKnowsWhoMayRegisterWhat(t *testing.T) {
-	k := keeper(t)
+func TestATreeKnowsWhoMayRegisterWhat(t *testing.T) { each(t, aTreeKnowsWhoMayRegisterWhat) }
+
+func aTreeKnowsWhoMayRegisterWhat(t *testing.T, k *body.Keeper) {
 	for i, c := range []body.Change{open, outlet} {
 		if err := do(t, k, "P"+c.ID, []string{"body.open", "body.outlet"}[i], c); err != nil {
 			t.Fatal(err)
@@ -118,8 +126,9 @@ func TestATreeKnowsWhoMayRegisterWhat(t *testing.T) {
 }
 
 // Suspended itself, by its parent, or by the CA, a body registers nothing.
-func TestASuspensionReachesTheOutlets(t *testing.T) {
-	k := keeper(t)
+func TestASuspensionReachesTheOutlets(t *testing.T) { each(t, aSuspensionReachesTheOutlets) }
+
+func aSuspensionReachesTheOutlets(t *testing.T, k *body.Keeper) {
 	must := func(id, name string, c body.Change) {
 		t.Helper()
 		if err := do(t, k, id, name, c); err != nil {
@@ -144,8 +153,9 @@ func TestASuspensionReachesTheOutlets(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotEntered(t *testing.T) {
-	k := keeper(t)
+func TestWhatIsNotEntered(t *testing.T) { each(t, whatIsNotEntered) }
+
+func whatIsNotEntered(t *testing.T, k *body.Keeper) {
 	for i, c := range []body.Change{open, outlet} {
 		if err := do(t, k, "P"+c.ID, []string{"body.open", "body.outlet"}[i], c); err != nil {
 			t.Fatal(err)
@@ -195,8 +205,9 @@ func TestWhatIsNotEntered(t *testing.T) {
 
 // A change is carried out once for a record; the same id with another content is
 // refused. What the CA refuses is not entered here, but a suspension holds at once.
-func TestAChangeIsCarriedOutOnce(t *testing.T) {
-	k := keeper(t)
+func TestAChangeIsCarriedOutOnce(t *testing.T) { each(t, aChangeIsCarriedOutOnce) }
+
+func aChangeIsCarriedOutOnce(t *testing.T, k *body.Keeper) {
 	if err := do(t, k, "P1", "body.open", open); err != nil {
 		t.Fatal(err)
 	}
