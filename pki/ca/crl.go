@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,6 +30,14 @@ type List struct {
 	Signed     bool
 	TBS        []byte
 	Signature  []byte // of a signed list; Lists leaves it and a signed list's TBS out
+}
+
+// Wanted is a list to be put on record. Draft gets it with its number; a Base
+// below 0 is that number too.
+type Wanted struct {
+	List
+	Shard int
+	Draft func(l List, entries []byte) []byte
 }
 
 // DER is the whole list.
@@ -156,20 +165,18 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 		}
 	}
 	full := have["full"]
-	// A delta list beside a new full list tells what is new in it too: a reader
-	// that looks at changes alone misses none, and one that has the full list
-	// hears nothing false.
-	since, first := full.Upto, full.Number == 0
-	if first || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, Full) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh) {
-		if err := sign(Full, List{}); err != nil {
+	first := full.Number == 0
+	switch delta, ok := have["delta"]; {
+	case first || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, Full) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh):
+		pair, err := is.both(ctx, full)
+		for _, l := range pair {
+			have[l.Scope] = l
+		}
+		if err != nil {
 			return nil, err
 		}
-	}
-	if full = have["full"]; first || since < 0 {
-		since = full.Upto
-	}
-	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) || l.ThisUpdate.Before(asked) {
-		if err := sign(Delta, List{Base: full.Number, Since: since}); err != nil {
+	case !ok || delta.Number < full.Number || slices.Contains(dirty, Delta) || delta.ThisUpdate.Before(asked):
+		if err := sign(Delta, List{Base: full.Number, Since: full.Upto}); err != nil {
 			return nil, err
 		}
 	}
@@ -198,27 +205,56 @@ func (is *Issuer) stale(l List, asked time.Time) bool {
 
 // list drafts, records and signs one list.
 func (is *Issuer) list(ctx context.Context, shard int, l List) (List, error) {
+	signed, err := is.together(ctx, is.wanted(shard, l))
+	if err != nil {
+		return l, err
+	}
+	return signed[0], nil
+}
+
+// both signs a full list and the delta list that leads to it from the full list
+// before: one number, one time and the same information (RFC 5280 §5.2.3). A
+// reader that looks at changes alone misses none. The first full list follows
+// none, and its delta says nothing.
+func (is *Issuer) both(ctx context.Context, before List) ([]List, error) {
+	l := List{Base: before.Number, Since: before.Upto}
+	if before.Number == 0 || before.Upto < 0 {
+		l = List{Base: -1, Since: math.MaxInt64}
+	}
+	return is.together(ctx, is.wanted(Full, List{}), is.wanted(Delta, l))
+}
+
+// wanted drafts a list of this moment.
+func (is *Issuer) wanted(shard int, l List) Wanted {
 	now := is.Now().UTC().Truncate(time.Second)
 	l.Scope, l.ThisUpdate, l.NextUpdate = scopeOf(shard), now, now.Add(crlLife)
-	d := crl.Draft{Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Base: l.Base}
-	switch shard {
-	case Full:
-		d.Freshest = is.Public + "/crl/delta.crl"
-	case Delta:
-	default:
-		d.Shard = is.place(shard).CRL
-	}
-	l, err := is.Store.IntendList(ctx, l, shard, func(number int64, entries []byte) []byte {
-		d.Number, d.Entries = number, entries
+	return Wanted{List: l, Shard: shard, Draft: func(l List, entries []byte) []byte {
+		d := crl.Draft{
+			Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Base: l.Base, Number: l.Number, Entries: entries,
+		}
+		switch shard {
+		case Full:
+			d.Freshest = is.Public + "/crl/delta.crl"
+		case Delta:
+		default:
+			d.Shard = is.place(shard).CRL
+		}
 		return d.TBS()
-	})
+	}}
+}
+
+// together puts lists on record under one number and signs them.
+func (is *Issuer) together(ctx context.Context, wanted ...Wanted) ([]List, error) {
+	lists, err := is.Store.IntendLists(ctx, wanted)
 	if err != nil {
-		return l, fmt.Errorf("list %s: recording intent: %w", scopeOf(shard), err)
+		return nil, fmt.Errorf("list %s: recording intent: %w", wanted[0].Scope, err)
 	}
-	if l, err = is.signList(ctx, l); err != nil {
-		return l, fmt.Errorf("list %s: %w", scopeOf(shard), err)
+	for i, l := range lists {
+		if lists[i], err = is.signList(ctx, l); err != nil {
+			return nil, fmt.Errorf("list %s: %w", l.Scope, err)
+		}
 	}
-	return l, nil
+	return lists, nil
 }
 
 func (is *Issuer) signList(ctx context.Context, l List) (List, error) {

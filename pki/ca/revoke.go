@@ -59,6 +59,9 @@ type StatusStore interface {
 	// no longer revoked. Entries of certificates that had expired before the list
 	// before are left out.
 	IntendList(ctx context.Context, l List, shard int, draft func(number int64, entries []byte) []byte) (List, error)
+	// IntendLists puts drafts on record as IntendList does, in one transaction
+	// under one number and up to one change: what is signed together says the same.
+	IntendLists(ctx context.Context, wanted []Wanted) ([]List, error)
 	// RecordList stores a signed list, its ledger entry and audit line.
 	RecordList(ctx context.Context, l List, entry Publication, line audit.Entry) error
 	// Dirty reports the shards whose status changed after their newest list, and

@@ -33,6 +33,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"what is on hold comes back or ends":                  held,
 		"expired entries leave after one list more":           expired,
 		"a list goes on from the one before":                  goesOn,
+		"lists intended together share a number":              together,
 		"lists are numbered and clear their own mark":         lists,
 		"the root's list has its own certificates only":       authorities,
 		"what is revoked after a list was drafted marks anew": anew,

@@ -119,6 +119,11 @@ func (f *Failing) IntendList(ctx context.Context, l ca.List, shard int, draft fu
 	return one(f, func() (ca.List, error) { return f.Store.IntendList(ctx, l, shard, draft) })
 }
 
+// IntendLists may fail.
+func (f *Failing) IntendLists(ctx context.Context, wanted []ca.Wanted) ([]ca.List, error) {
+	return one(f, func() ([]ca.List, error) { return f.Store.IntendLists(ctx, wanted) })
+}
+
 // RecordList may fail.
 func (f *Failing) RecordList(ctx context.Context, l ca.List, entry ca.Publication, line audit.Entry) error {
 	return f.call(func() error { return f.Store.RecordList(ctx, l, entry, line) })

@@ -28,7 +28,7 @@ type Memory struct {
 	revoked map[string]revoked   // by serial
 	changes []changed
 	dirty   map[int]bool
-	lists   []ca.List // list number n is lists[n-1]
+	lists   []ca.List // oldest first; those intended together share a number
 	leaves  [][]byte
 	lines   []audit.Entry
 }
@@ -374,25 +374,42 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 }
 
 // IntendList puts a draft on record under the next number.
-func (m *Memory) IntendList(_ context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
+func (m *Memory) IntendList(ctx context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
+	lists, err := m.IntendLists(ctx, []ca.Wanted{{List: l, Shard: shard, Draft: func(l ca.List, entries []byte) []byte { return draft(l.Number, entries) }}})
+	return lists[0], err
+}
+
+// IntendLists puts drafts on record under the next number, which they share.
+func (m *Memory) IntendLists(_ context.Context, wanted []ca.Wanted) ([]ca.List, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entries := m.entries(l, shard)
-	l.Number, l.Upto = int64(len(m.lists)+1), int64(len(m.changes))
-	l.TBS = draft(l.Number, entries)
-	m.lists = append(m.lists, l)
-	delete(m.dirty, shard)
-	return l, nil
+	number, lists := int64(1), []ca.List{}
+	if n := len(m.lists); n > 0 {
+		number = m.lists[n-1].Number + 1
+	}
+	for _, w := range wanted {
+		l := w.List
+		entries := m.entries(l, w.Shard)
+		l.Number, l.Upto = number, int64(len(m.changes))
+		if l.Base < 0 {
+			l.Base = number
+		}
+		l.TBS = w.Draft(l, entries)
+		m.lists, lists = append(m.lists, l), append(lists, l)
+		delete(m.dirty, w.Shard)
+	}
+	return lists, nil
 }
 
 // RecordList stores a signed list.
 func (m *Memory) RecordList(_ context.Context, l ca.List, entry ca.Publication, line audit.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l.Number < 1 || l.Number > int64(len(m.lists)) {
-		return fmt.Errorf("no list %d", l.Number)
+	i := slices.IndexFunc(m.lists, func(have ca.List) bool { return have.Number == l.Number && have.Scope == l.Scope })
+	if i < 0 {
+		return fmt.Errorf("no list %s %d", l.Scope, l.Number)
 	}
-	m.lists[l.Number-1].Signature, m.lists[l.Number-1].Signed = l.Signature, true
+	m.lists[i].Signature, m.lists[i].Signed = l.Signature, true
 	m.publish([]ca.Publication{entry}, []audit.Entry{line})
 	return nil
 }
