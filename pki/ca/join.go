@@ -16,6 +16,7 @@ import (
 // JoinRequest is a request for the CA's own name and key, DER, typed as its
 // certificate is.
 func (is *Issuer) JoinRequest() ([]byte, error) {
+	is = is.Current()
 	path, ok := is.Cert.PathLen()
 	if !ok {
 		return nil, fmt.Errorf("the CA's own certificate is no CA's")

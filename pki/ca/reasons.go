@@ -24,4 +24,6 @@ var (
 	BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.authority", Text: "下级 CA 的请求不合规定", Clause: "GM/T 0034 §8.2.4", Fix: "请按提示修改，或由下级 CA 重新生成请求"}
 	BadJoin      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.join", Text: "上级根签发的证书不能启用", Clause: "GM/T 0034 §8.2.4", Fix: "请核对文件，或请上级根重新签发"}
 	TooLong      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.validity", Text: "有效期超过 CA 证书的有效期", Clause: "GM/T 0034 §5.3.4", Fix: "请缩短有效期"}
+	NoRollover   = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rollover", Text: "现在不能更新 CA 密钥", Clause: "GM/T 0034 §8.2.4.3", Fix: "请按提示处理后再提议"}
+	RolloverOpen = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rollover_open", Text: "另一次 CA 密钥更新尚未完成", Clause: "GM/T 0034 §8.2.4.3", Fix: "请等待它完成"}
 )

@@ -176,9 +176,12 @@ func (is *Issuer) change(ctx context.Context, request string, serial []byte, to 
 	var entries []Publication
 	var lines []audit.Entry
 	var keys [][]byte
-	issuer := alg.Digest(is.Cert.Raw)
 	for i := range list {
 		c := &list[i]
+		issuer, err := is.issuerOf(*c)
+		if err != nil {
+			return enroll.Revoked{}, err
+		}
 		c.Revoked, c.Reason, c.RevokedAt, c.Invalid = to.revoked, to.reason, now, time.Time{}
 		if !to.revoked {
 			c.Reason = 0
@@ -206,6 +209,18 @@ func (is *Issuer) change(ctx context.Context, request string, serial []byte, to 
 		is.Wake()
 	}
 	return done, nil
+}
+
+// issuerOf is the SM3 of the certificate under which one was issued.
+func (is *Issuer) issuerOf(c Issued) ([]byte, error) {
+	if is.top || is.Line == nil {
+		return alg.Digest(is.Cert.Raw), nil
+	}
+	read, err := cert.Parse(c.DER)
+	if err != nil {
+		return nil, fmt.Errorf("reading certificate %s: %w", cert.SerialHex(c.Serial), err)
+	}
+	return alg.Digest(is.by(read).Cert.Raw), nil
 }
 
 func (to change) item() string {

@@ -91,7 +91,7 @@ func (s *Store) IntendLists(ctx context.Context, wanted []ca.Wanted) ([]ca.List,
 			if err := put(tx, row, l, parts); err != nil {
 				return err
 			}
-			if id := row; w.Shard == ca.Full {
+			if id := row; ca.Kind(w.Shard) == ca.Full {
 				keep = func() { s.kept.set(id, parts) }
 			}
 			lists[i] = l
@@ -147,8 +147,9 @@ const (
 // partsOf are the entries of a list. Certificates that had expired when the
 // list before was signed are left out: each was on one list after its end.
 func (s *Store) partsOf(tx *sqldb.Tx, l ca.List, shard int) ([]block, error) {
-	if shard == ca.Delta {
-		all, err := changesSince(tx, l.Since)
+	from, to := ca.Span(shard)
+	if ca.Kind(shard) == ca.Delta {
+		all, err := changesSince(tx, l.Since, from, to)
 		return cut(all, err)
 	}
 	var last, upto, before int64
@@ -162,20 +163,17 @@ func (s *Store) partsOf(tx *sqldb.Tx, l ca.List, shard int) ([]block, error) {
 	}
 	if last > 0 && upto >= 0 && l.Upto-upto <= anewAbove {
 		// A draft that does not read is no reason to stop: every entry is in its row.
-		if parts, err := s.goOn(tx, l.Scope, shard, last, upto, before); !errors.Is(err, crl.ErrSyntax) {
+		if parts, err := s.goOn(tx, l.Scope, from, to, last, upto, before); !errors.Is(err, crl.ErrSyntax) {
 			return parts, err
 		}
 	}
-	if shard == ca.Full {
-		return cut(join(tx, `SELECT entry FROM revoked WHERE shard >= 0 AND (not_after = 0 OR not_after >= $1) ORDER BY serial`, before))
-	}
-	return cut(join(tx, `SELECT entry FROM revoked WHERE shard = $1 AND (not_after = 0 OR not_after >= $2) ORDER BY serial`, shard, before))
+	return cut(join(tx, `SELECT entry FROM revoked WHERE shard >= $1 AND shard < $2 AND (not_after = 0 OR not_after >= $3) ORDER BY serial`, from, to, before))
 }
 
 // goOn makes the entries of a list from those of the one before: without what
 // changed again or ended since, and with what is revoked now of what changed. A
 // list of a million goes on without looking at its entries when nothing leaves.
-func (s *Store) goOn(tx *sqldb.Tx, scope string, shard int, last, upto, before int64) ([]block, error) {
+func (s *Store) goOn(tx *sqldb.Tx, scope string, from, to int, last, upto, before int64) ([]block, error) {
 	var ended int64 // what had ended here was left out of the list before already
 	if err := tx.Scan(`SELECT COALESCE(MAX(this_update), 0) FROM crl WHERE scope = $1 AND number < $2`, []any{scope, last}, &ended); err != nil {
 		return nil, err
@@ -205,12 +203,7 @@ func (s *Store) goOn(tx *sqldb.Tx, scope string, shard int, last, upto, before i
 		}
 	}
 	const changed = `SELECT entry FROM revoked WHERE (not_after = 0 OR not_after >= $1) AND serial IN (SELECT serial FROM status_change WHERE seq > $2)`
-	var fresh []byte
-	if shard == ca.Full {
-		fresh, err = join(tx, changed+` AND shard >= 0 ORDER BY serial`, before, upto)
-	} else {
-		fresh, err = join(tx, changed+` AND shard = $3 ORDER BY serial`, before, upto, shard)
-	}
+	fresh, err := join(tx, changed+` AND shard >= $3 AND shard < $4 ORDER BY serial`, before, upto, from, to)
 	if err != nil || len(fresh) == 0 {
 		return parts, err
 	}
@@ -241,12 +234,13 @@ func serials(tx *sqldb.Tx, to map[string]struct{}, q string, args ...any) error 
 
 // changesSince are the entries of a delta list: what is revoked or held after a
 // change, and a removal for what is released.
-func changesSince(tx *sqldb.Tx, since int64) ([]byte, error) {
-	all, err := join(tx, `SELECT entry FROM revoked WHERE shard >= 0 AND serial IN (SELECT serial FROM status_change WHERE seq > $1) ORDER BY serial`, since)
+func changesSince(tx *sqldb.Tx, since int64, from, to int) ([]byte, error) {
+	all, err := join(tx, `SELECT entry FROM revoked WHERE shard >= $1 AND shard < $2 AND serial IN (SELECT serial FROM status_change WHERE seq > $3) ORDER BY serial`, from, to, since)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(`SELECT s.serial, MAX(s.at) FROM status_change s WHERE s.seq > $1 AND NOT EXISTS (SELECT 1 FROM revoked r WHERE r.serial = s.serial) GROUP BY s.serial ORDER BY s.serial`, since)
+	rows, err := tx.Query(`SELECT s.serial, MAX(s.at) FROM status_change s JOIN certificate c ON c.serial = s.serial
+		WHERE s.seq > $1 AND c.shard >= $2 AND c.shard < $3 AND NOT EXISTS (SELECT 1 FROM revoked r WHERE r.serial = s.serial) GROUP BY s.serial ORDER BY s.serial`, since, from, to)
 	if err != nil {
 		return nil, err
 	}

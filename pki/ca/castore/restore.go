@@ -38,7 +38,11 @@ func (s *Store) Restored(ctx context.Context, floor int64, line audit.Entry) err
 		if _, err := tx.Exec(`DELETE FROM crl WHERE der IS NULL AND number NOT IN (SELECT number FROM crl_sealed) AND scope <> 'arl'`); err != nil { // that one is the root's
 			return err
 		}
-		for shard := ca.Authorities; shard < ca.Shards; shard++ {
+		var keys int
+		if err := tx.Scan(`SELECT COUNT(*) FROM ca_key`, nil, &keys); err != nil {
+			return err
+		}
+		for _, shard := range ca.Everywhere(keys) {
 			if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, line.End.UnixMilli()); err != nil {
 				return err
 			}

@@ -133,3 +133,13 @@ func (f *Failing) RecordList(ctx context.Context, l ca.List, entry ca.Publicatio
 func (f *Failing) Dirty(ctx context.Context) ([]int, error) {
 	return one(f, func() ([]int, error) { return f.Store.Dirty(ctx) })
 }
+
+// Begin may fail.
+func (f *Failing) Begin(ctx context.Context, order, label string, line audit.Entry) (ca.Succession, error) {
+	return one(f, func() (ca.Succession, error) { return f.Store.Begin(ctx, order, label, line) })
+}
+
+// Succeed may fail.
+func (f *Failing) Succeed(ctx context.Context, order string, der []byte, line audit.Entry) error {
+	return f.call(func() error { return f.Store.Succeed(ctx, order, der, line) })
+}

@@ -31,6 +31,7 @@ type Memory struct {
 	lists   []ca.List // oldest first; those intended together share a number
 	leaves  [][]byte
 	lines   []audit.Entry
+	heirs   []ca.Succession
 }
 
 type ask struct {
@@ -278,9 +279,8 @@ func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, 
 			m.revoked[plain(c.Serial)] = revoked{c.Shard, entry, c.NotAfter}
 		}
 		m.changes = append(m.changes, changed{request, c, at})
-		m.dirty[c.Shard] = true
-		if c.Shard != ca.Authorities { // that one stands in the root's list only
-			m.dirty[ca.Full], m.dirty[ca.Delta] = true, true
+		for _, list := range ca.Behind(c.Shard) {
+			m.dirty[list] = true
 		}
 		if c.Revoked && c.Reason != keyCompromise && c.Reason != caCompromise && c.Reason != hold { // a key that was given away is never certified again
 			maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
@@ -350,6 +350,8 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 			before = old.ThisUpdate
 		}
 	}
+	from, to := ca.Span(shard)
+	delta := ca.Kind(shard) == ca.Delta
 	moved := map[string]changed{}
 	for _, c := range m.changes[min(l.Since, int64(len(m.changes))):] {
 		moved[plain(c.Serial)] = c
@@ -358,15 +360,15 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 		r := m.revoked[serial]
 		_, recent := moved[serial]
 		ended := !r.notAfter.IsZero() && r.notAfter.Before(before)
-		if shard == ca.Delta && recent && r.shard >= 0 || shard == ca.Full && !ended && r.shard >= 0 || r.shard == shard && !ended {
+		if from <= r.shard && r.shard < to && (delta && recent || !delta && !ended) {
 			all = append(all, r.entry...)
 		}
 	}
-	if shard != ca.Delta {
+	if !delta {
 		return all
 	}
 	for _, serial := range slices.Sorted(maps.Keys(moved)) {
-		if _, still := m.revoked[serial]; !still {
+		if _, still := m.revoked[serial]; !still && from <= moved[serial].Shard && moved[serial].Shard < to {
 			all = append(all, crl.Entry{Serial: []byte(serial), At: moved[serial].RevokedAt, Reason: crl.RemoveFromCRL}.Bytes()...)
 		}
 	}
@@ -419,4 +421,53 @@ func (m *Memory) Dirty(context.Context) ([]int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.dirty)), nil
+}
+
+// Successions are the changes of the CA's key.
+func (m *Memory) Successions(context.Context) ([]ca.Succession, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.heirs), nil
+}
+
+// Begin puts a succession on record, once for an order.
+func (m *Memory) Begin(_ context.Context, order, label string, line audit.Entry) (ca.Succession, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.heirs {
+		if s.Order == order {
+			return s, nil
+		}
+	}
+	if n := len(m.heirs); n > 0 && m.heirs[n-1].DER == nil {
+		return ca.Succession{}, ca.RolloverOpen.At("order", ca.RolloverOpen.Clause)
+	}
+	s := ca.Succession{Generation: len(m.heirs) + 1, Order: order, Label: label}
+	m.heirs, m.lines = append(m.heirs, s), append(m.lines, line)
+	return s, nil
+}
+
+// Succeed makes the key of an order the one that signs, once.
+func (m *Memory) Succeed(_ context.Context, order string, der []byte, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.heirs {
+		if m.heirs[i].Order == order && m.heirs[i].DER == nil {
+			m.heirs[i].DER, m.lines = der, append(m.lines, line)
+		}
+	}
+	return nil
+}
+
+// LastEnd is when the last certificate of a key expires.
+func (m *Memory) LastEnd(_ context.Context, generation int) (end time.Time, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from, to := ca.Span(ca.FullOf(generation))
+	for _, c := range m.issued {
+		if from <= c.Shard && c.Shard < to && c.NotAfter.After(end) {
+			end = c.NotAfter
+		}
+	}
+	return end, nil
 }

@@ -1,0 +1,83 @@
+package catest
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/hufu-pki/hufu/pki/ca"
+)
+
+// A succession is begun once for an order, one at a time, and its key signs
+// from when it is said to; each key knows the end of its last certificate.
+func line(t *testing.T, s ca.Store) {
+	ctx := t.Context()
+	for range 2 {
+		if n, err := s.Begin(ctx, "P1", "k1", Line("begin")); err != nil || n.Generation != 1 || n.Label != "k1" || n.DER != nil {
+			t.Fatalf("%+v %v", n, err)
+		}
+	}
+	if _, err := s.Begin(ctx, "P2", "k2", Line("begin")); !errors.Is(err, ca.RolloverOpen) {
+		t.Errorf("two at once: %v", err)
+	}
+	for _, der := range []string{"one", "two"} {
+		if err := s.Succeed(ctx, "P1", []byte(der), Line("succeed")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Begin(ctx, "P2", "k2", Line("begin")); err != nil || n.Generation != 2 {
+		t.Errorf("%+v %v", n, err)
+	}
+	all, err := s.Successions(ctx)
+	if err != nil || len(all) != 2 || string(all[0].DER) != "one" || all[0].Order != "P1" || all[1].DER != nil {
+		t.Errorf("%+v %v", all, err)
+	}
+	Issue(t, s, 3)
+	if end, err := s.LastEnd(ctx, 0); err != nil || !end.Equal(at.AddDate(1, 0, 0)) {
+		t.Errorf("%v %v", end, err)
+	}
+	if end, err := s.LastEnd(ctx, 1); err != nil || !end.IsZero() {
+		t.Errorf("of a key that signed nothing: %v %v", end, err)
+	}
+}
+
+// The lists of two keys have nothing in common, whatever changes.
+func later(t *testing.T, s ca.Store) {
+	old, fresh := Issue(t, s, 3), IssueIn(t, s, 4, 4096+4)
+	if end, err := s.LastEnd(t.Context(), 1); err != nil || !end.Equal(at.AddDate(1, 0, 0)) {
+		t.Errorf("%v %v", end, err)
+	}
+	want := func(list int, of ...ca.Job) {
+		t.Helper()
+		var entries []byte
+		one := func(e []byte) { entries = e }
+		l := ca.List{Scope: ca.ScopeOf(list), ThisUpdate: at, NextUpdate: at, Base: 1}
+		if _, err := s.IntendList(t.Context(), l, list, func(_ int64, e []byte) []byte { one(e); return []byte("x") }); err != nil {
+			t.Fatal(err)
+		}
+		var all []byte
+		for _, j := range of {
+			all = append(append(all, entry(j.Serials.Sign)...), entry(j.Serials.Enc)...)
+		}
+		if !bytes.Equal(entries, all) {
+			t.Errorf("%s has %x, want %x", ca.ScopeOf(list), entries, all)
+		}
+	}
+	if err := Revoke(t, s, fresh, "R1", 4); err != nil {
+		t.Fatal(err)
+	}
+	dirty(t, s, ca.DeltaOf(1), ca.FullOf(1), 4096+4)
+	want(ca.Full)
+	want(ca.Delta)
+	dirty(t, s, ca.DeltaOf(1), ca.FullOf(1), 4096+4)
+	if err := Revoke(t, s, old, "R2", 4); err != nil {
+		t.Fatal(err)
+	}
+	want(ca.Full, old)
+	want(3, old)
+	want(ca.Delta, old)
+	want(ca.FullOf(1), fresh)
+	want(ca.DeltaOf(1), fresh)
+	want(4096+4, fresh)
+	dirty(t, s)
+}
