@@ -83,6 +83,7 @@ type Store interface {
 
 	StatusStore
 	LineStore
+	ResponderStore
 	// Refuse writes a refusal of authority to the trail, in its own transaction.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io/fs"
-	"strconv"
 
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
@@ -28,11 +27,11 @@ func (c Config) published(ctx context.Context, resp *va.Responder) (raapi.Publis
 		return p, err
 	}
 	p.Origin, p.Size, p.Root, p.At, p.Note = cp.Origin, cp.Size, base64.StdEncoding.EncodeToString(cp.Root), cp.At, string(note)
-	scopes := []string{"full", "arl"}
-	for n := range ca.Shards {
-		scopes = append(scopes, "shard-"+strconv.Itoa(n))
-	}
-	for _, s := range scopes {
+	for _, list := range ca.Everywhere(max(len(c.keys(resp))-1, 0)) {
+		s := ca.ScopeOf(list)
+		if ca.Kind(list) == ca.Delta {
+			continue
+		}
 		if l, ok := resp.CRL(s); ok {
 			p.Lists = append(p.Lists, raapi.List{Scope: s, Number: l.Number, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate})
 		}

@@ -143,3 +143,8 @@ func (f *Failing) Begin(ctx context.Context, order, label string, line audit.Ent
 func (f *Failing) Succeed(ctx context.Context, order string, der []byte, line audit.Entry) error {
 	return f.call(func() error { return f.Store.Succeed(ctx, order, der, line) })
 }
+
+// Fulfil may fail.
+func (f *Failing) Fulfil(ctx context.Context, duty string, root bool, point []byte, line audit.Entry) error {
+	return f.call(func() error { return f.Store.Fulfil(ctx, duty, root, point, line) })
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // A succession is begun once for an order, one at a time, and its key signs
@@ -80,4 +81,43 @@ func later(t *testing.T, s ca.Store) {
 	want(ca.DeltaOf(1), fresh)
 	want(4096+4, fresh)
 	dirty(t, s)
+}
+
+// A decision about a responder's key is resolved once and gets one key.
+func duties(t *testing.T, s ca.Store) {
+	ctx := t.Context()
+	for range 2 {
+		if err := s.Resolve(ctx, enroll.Duty{ID: "P1", Root: true}, Line("resolve")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := s.Duties(ctx); err != nil || len(list) != 1 || !list[0].Root || list[0].ID != "P1" {
+		t.Fatalf("%+v %v", list, err)
+	}
+	for _, c := range []struct {
+		id    string
+		root  bool
+		point string
+		ok    bool
+	}{{"P2", true, "a", false}, {"P1", false, "a", false}, {"P1", true, "a", true}, {"P1", true, "a", true}, {"P1", true, "b", false}} {
+		if err := s.Fulfil(ctx, c.id, c.root, []byte(c.point), Line("key")); (err == nil) != c.ok || err != nil && !errors.Is(err, ca.NoResponder) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if list, err := s.Duties(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%+v %v", list, err)
+	}
+	j := Job(7)
+	j.State, j.Task, j.Serials.Enc, j.TBS, j.Content = ca.Intended, 0, nil, ca.Pair{Sign: []byte("tbs")}, []byte(`{"profile":"ocsp"}`)
+	if err := s.Open(ctx, []ca.Job{j}, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	j.State, j.DER.Sign = ca.Recorded, []byte("der")
+	if err := s.Record(ctx, []ca.Job{j}, []ca.Publication{{Leaf: []byte("a")}}, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	Issue(t, s, 8)
+	if list, err := s.Responders(ctx); err != nil || len(list) != 1 || string(list[0].DER) != "der" || list[0].Revoked {
+		t.Errorf("%+v %v", list, err)
+	}
 }

@@ -32,6 +32,12 @@ type Memory struct {
 	leaves  [][]byte
 	lines   []audit.Entry
 	heirs   []ca.Succession
+	duties  []duty
+}
+
+type duty struct {
+	enroll.Duty
+	point []byte
 }
 
 type ask struct {
@@ -470,4 +476,56 @@ func (m *Memory) LastEnd(_ context.Context, generation int) (end time.Time, err 
 		}
 	}
 	return end, nil
+}
+
+// Responders are the certificates for signing OCSP, newest first.
+func (m *Memory) Responders(context.Context) (list []ca.Issued, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.issued {
+		if c.Profile == ca.ResponderProfile {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b ca.Issued) int { return b.NotBefore.Compare(a.NotBefore) })
+	return list, nil
+}
+
+// Duties are the decisions that wait for a key.
+func (m *Memory) Duties(context.Context) (list []enroll.Duty, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.duties {
+		if d.point == nil {
+			list = append(list, d.Duty)
+		}
+	}
+	return list, nil
+}
+
+// Resolve puts a decision on record, once.
+func (m *Memory) Resolve(_ context.Context, d enroll.Duty, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.ContainsFunc(m.duties, func(have duty) bool { return have.ID == d.ID }) {
+		m.duties, m.lines = append(m.duties, duty{Duty: d}), append(m.lines, line)
+	}
+	return nil
+}
+
+// Fulfil gives a decision its key.
+func (m *Memory) Fulfil(_ context.Context, id string, root bool, point []byte, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.duties, func(d duty) bool { return d.ID == id && d.Root == root })
+	switch {
+	case i < 0:
+		return ca.NoResponder.At("duty", ca.NoResponder.Clause)
+	case bytes.Equal(m.duties[i].point, point):
+		return nil
+	case m.duties[i].point != nil:
+		return ca.NoResponder.At("csr", ca.NoResponder.Clause)
+	}
+	m.duties[i].point, m.lines = point, append(m.lines, line)
+	return nil
 }
