@@ -38,6 +38,7 @@ func (is *Issuer) CheckJoined(chain []*cert.Certificate) error {
 	if len(chain) < 2 || len(chain) > chainMax {
 		return BadJoin.At("chain", "RFC 5280 §6.1").Because("应有本机构的证书和其上至根的各级证书，共 2 至 %d 张", chainMax)
 	}
+	is = is.Current()
 	own, root := chain[0], chain[len(chain)-1]
 	switch {
 	case !bytes.Equal(own.Point, is.Cert.Point):

@@ -85,7 +85,7 @@ func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.S
 		return nil, nil, err
 	}
 	return &ca.Issuer{
-		Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now,
+		Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now, Line: new(ca.Line),
 		Desk: access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now},
 	}, store, nil
 }
@@ -110,8 +110,12 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
+	signers, err := labels(g.Context(), store)
+	if err != nil {
+		return err
+	}
 	test := plant.SelfTest{
-		Zone: "核心区", Device: c.Device, Signers: []string{KeyCA, KeyServer, KeyLedger, KeyAudit}, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
+		Zone: "核心区", Device: c.Device, Signers: signers, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
 	}
 	if err := test.Run(g.Context()); err != nil {
 		return err
@@ -137,6 +141,9 @@ func start(g *plant.Group, c Config) error {
 		DB: db, Log: castore.Log, Origin: Origin(c.Cert), Key: ledgerKey, Targets: []ledger.Target{target}, Now: c.Now, Bodies: store.Bodies,
 	}).Start()
 	is.Wake = sealer.Wake
+	if err := inherit(g.Context(), is, store, c.Device); err != nil {
+		return err
+	}
 	below, err := rootOf(is, store, c.Device)
 	if err != nil {
 		return err
@@ -159,6 +166,14 @@ func start(g *plant.Group, c Config) error {
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	v := service(is, store, publisher)
 	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
+	v.Duties = store.Duties
+	v.Responder = func(ctx context.Context, r enroll.Responder) ([]byte, error) {
+		der, err := below.responders().Certify(ctx, r)
+		if err != nil {
+			return nil, refuser(is, store)(ctx, "ca.responder", r.Duty, err)
+		}
+		return der, nil
+	}
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }

@@ -62,7 +62,7 @@ func (a *authorities) readJoining(_ context.Context, content []byte) (proposal.S
 		return proposal.Shown{}, BadAuthority.At("to", joinClause).Because("应为 1 至 100 字，首尾无空白")
 	}
 	canonical, err := json.Marshal(j)
-	is := a.issuers["operating"]
+	is := a.issuers["operating"].Current()
 	return proposal.Shown{Content: canonical, Title: j.To, Lines: []proposal.Line{
 		{Name: "上级根", Value: j.To}, {Name: "主体", Value: dn.Text(is.Cert.Subject)}, {Name: "公钥标识", Value: strings.ToUpper(hex.EncodeToString(cert.KeyID(is.Cert.Point)))},
 	}}, err
@@ -171,7 +171,7 @@ func (a *authorities) above(ctx context.Context, now time.Time) ([]api.Check, er
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(c.Point, is.Cert.Point) && !bytes.Equal(der, is.Cert.Raw) {
+		if bytes.Equal(c.Point, is.Current().Cert.Point) && !bytes.Equal(der, is.Current().Cert.Raw) && !bytes.Equal(c.Issuer, c.Subject) {
 			list = append(list, api.Expiry("上级根证书 "+dn.Text(c.Issuer), c.NotAfter, now, 365*24*time.Hour, "请向上级根续签并导入"))
 		}
 	}

@@ -305,6 +305,11 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	secret := make([]byte, 32) // statements to be signed do not outlive a restart
 	_, _ = rand.Read(secret)   // crypto/rand never fails
 	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
+	answers := &responders{Config: c, resp: resp, core: ca, db: db, file: filepath.Join(c.Dir, "responders.json")}
+	if err := answers.load(); err != nil {
+		slog.Warn("responders' certificates are asked for anew", "err", err)
+	}
+	g.Go(answers.run)
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
@@ -314,7 +319,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	}).Start()
 	binder := &raevidence.Binder{
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
-		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
+		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Key: auditKey, List: resp.CRL,
 	}
 	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
@@ -336,26 +341,4 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
 	return g.Serve("注册系统", c.Console, page.Guarded(front))
-}
-
-// newer serves what another root issued for the CA where its certificates look
-// for their issuer; the CA's own lies at ca-own.cer.
-func (c Config) newer(resp *va.Responder) func(name string) []byte {
-	return func(name string) []byte {
-		chain := resp.Joined(c.Chain[0])
-		switch {
-		case len(chain) == 0:
-		case name == "ca.cer":
-			return chain[0]
-		case name == "joined-root.cer":
-			return chain[len(chain)-1]
-		}
-		return nil
-	}
-}
-
-// chains are what a package carries: the joined chain, if there is one, and the
-// institution's own.
-func (c Config) chains(resp *va.Responder) func() [][]byte {
-	return func() [][]byte { return append(resp.Joined(c.Chain[0]), c.Chain...) }
 }

@@ -59,7 +59,7 @@ type Binder struct {
 	Audit  Log                             // the trail, sealed
 	Seal   func(ctx context.Context) error // brings it up to date
 	Public Log                             // the CA's ledger, as the service zone holds it
-	Chain  [][]byte                        // issuing CA first, then root
+	Chain  func(der []byte) [][]byte       // above a certificate: issuing CA first, then root
 	Key    crypto.Signer                   // of the trail: signs the manifest
 	// List is the newest revocation list of a scope.
 	List func(scope string) (record.CRL, bool)
@@ -202,7 +202,7 @@ func (b *Binder) certificates(f folder, rec ra.Record) {
 		f.put("certificates/enc.pem", cert.PEM(rec.Reply.Enc))
 	}
 	var chain []byte
-	for _, der := range b.Chain {
+	for _, der := range b.Chain(rec.Reply.Sign) {
 		chain = append(chain, cert.PEM(der)...)
 	}
 	f.put("certificates/chain.pem", chain)
