@@ -519,6 +519,13 @@ func (w *world) authorities(m map[string]try) {
 	w.matter(m, "ca", "authority.revoke", map[string]string{"serial": c.SerialHex(), "reason": "superseded"}, "ca-admin", "ca-super")
 	w.matter(m, "ca", "authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
 	w.matter(m, "ca", "authority.import", w.joined(), "ca-admin", "ca-super")
+	why := map[string]string{"reason": "例行"}
+	w.matter(m, "ca", "authority.rollover", why, "ca-admin", "ca-super")
+	rolling := w.agree("authority.rollover", why, "ca-admin", "ca-super")
+	m["ca authority.rollover/release"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": rolling})
+	}
+	w.matter(m, "ca", "responder.key", map[string]string{"issuer": "operating", "reason": "例行"}, "ca-admin", "ca-super")
 }
 
 // joined is what another root returns for the CA's own request.

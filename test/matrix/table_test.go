@@ -10,6 +10,8 @@ var declared = map[string]map[string]string{
 		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
 		"authority.request/propose": "ca.admin", "authority.request/confirm": "ca.super", "authority.request/reject": "ca.super", "authority.request/withdraw": "ca.admin",
 		"authority.import/propose": "ca.admin", "authority.import/confirm": "ca.super", "authority.import/reject": "ca.super", "authority.import/withdraw": "ca.admin",
+		"authority.rollover/propose": "ca.admin", "authority.rollover/confirm": "ca.super", "authority.rollover/reject": "ca.super", "authority.rollover/withdraw": "ca.admin", "authority.rollover/release": "ca.operator",
+		"responder.key/propose": "ca.admin", "responder.key/confirm": "ca.super", "responder.key/reject": "ca.super", "responder.key/withdraw": "ca.admin",
 		"authority.revoke/propose": "ca.admin", "authority.revoke/confirm": "ca.super", "authority.revoke/reject": "ca.super", "authority.revoke/withdraw": "ca.admin",
 		"gate.resume/propose": "ca.admin", "gate.resume/confirm": "ca.super", "gate.resume/reject": "ca.super", "gate.resume/withdraw": "ca.admin",
 	},

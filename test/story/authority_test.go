@@ -29,7 +29,7 @@ func shows(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		cmd := exec.Command(args[1], args[2:]...)
-		cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "PATH="+ts.Getenv("PATH"), "CRL="+ts.Getenv("CRL"), "AIA="+ts.Getenv("AIA"))
+		cmd.Dir, cmd.Env = ts.MkAbs("."), append(os.Environ(), "PATH="+ts.Getenv("PATH"), "CRL="+ts.Getenv("CRL"), "AIA="+ts.Getenv("AIA"), "OCSP="+ts.Getenv("OCSP"))
 		out, _ := cmd.CombinedOutput()
 		if strings.Contains(string(out), args[0]) {
 			return

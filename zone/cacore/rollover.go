@@ -92,7 +92,7 @@ func (a *authorities) keys() []proposal.Matter {
 
 func reasonOf(text string) error {
 	if n := utf8.RuneCountInString(text); n == 0 || n > 200 || strings.TrimSpace(text) != text {
-		return BadAuthority.At("reason", rolloverClause).Because("应为 1 至 200 字，首尾无空白")
+		return BadKeyChange.At("reason", rolloverClause).Because("应为 1 至 200 字，首尾无空白")
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (a *authorities) rollover() *ca.Rollover {
 func (a *authorities) readRollover(ctx context.Context, content []byte) (proposal.Shown, error) {
 	var w why
 	if err := strict.JSON(content, &w); err != nil {
-		return proposal.Shown{}, BadAuthority.At("content", rolloverClause).Because("字段为 reason")
+		return proposal.Shown{}, BadKeyChange.At("content", rolloverClause).Because("字段为 reason")
 	}
 	if err := reasonOf(w.Reason); err != nil {
 		return proposal.Shown{}, err
@@ -137,7 +137,7 @@ func (a *authorities) roll(ctx context.Context, r proposal.Record) ([]byte, erro
 func (a *authorities) readNewKey(_ context.Context, content []byte) (proposal.Shown, error) {
 	var k newKey
 	if err := strict.JSON(content, &k); err != nil {
-		return proposal.Shown{}, BadAuthority.At("content", rolloverClause).Because("字段为 issuer、reason")
+		return proposal.Shown{}, BadKeyChange.At("content", rolloverClause).Because("字段为 issuer、reason")
 	}
 	is, err := a.issuer(k.Issuer)
 	if err != nil {

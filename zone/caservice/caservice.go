@@ -319,7 +319,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	}).Start()
 	binder := &raevidence.Binder{
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
-		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Key: auditKey, List: resp.CRL,
+		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Kin: c.kin(resp), Key: auditKey, Lists: c.shards(resp),
 	}
 	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()

@@ -3,8 +3,10 @@ package caservice
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/record"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/va"
 )
@@ -63,10 +65,10 @@ func (c Config) chain(resp *va.Responder) func(der []byte) [][]byte {
 	return func(der []byte) [][]byte {
 		if issued, err := cert.Parse(der); err == nil {
 			if own := resp.Own(issued); own != nil {
-				return append([][]byte{own.Raw}, c.Chain[1:]...)
+				return [][]byte{own.Raw, c.Chain[1]}
 			}
 		}
-		return c.Chain
+		return slices.Clone(c.Chain)
 	}
 }
 
@@ -76,5 +78,31 @@ func (c Config) chains(resp *va.Responder) func(der []byte) [][]byte {
 	return func(der []byte) [][]byte {
 		own := c.chain(resp)(der)
 		return append(resp.Joined(own[0]), own...)
+	}
+}
+
+// kin are the certificates of the CA's keys that did not sign a certificate.
+func (c Config) kin(resp *va.Responder) func(der []byte) [][]byte {
+	return func(der []byte) (list [][]byte) {
+		own := c.chain(resp)(der)[0]
+		for _, k := range c.keys(resp) {
+			if !bytes.Equal(k.Raw, own) {
+				list = append(list, k.Raw)
+			}
+		}
+		return list
+	}
+}
+
+// shards are the newest lists by shard, of every key.
+func (c Config) shards(resp *va.Responder) func() map[int]record.CRL {
+	return func() map[int]record.CRL {
+		lists := map[int]record.CRL{}
+		for _, n := range ca.Everywhere(max(len(c.keys(resp))-1, 0)) {
+			if l, ok := resp.CRL(ca.ScopeOf(n)); ok && n >= 0 {
+				lists[n] = l
+			}
+		}
+		return lists
 	}
 }
