@@ -42,6 +42,9 @@ type LineStore interface {
 	Begin(ctx context.Context, order, label string, line audit.Entry) (Succession, error)
 	// Succeed makes the key of an order the one that signs, once.
 	Succeed(ctx context.Context, order string, der []byte, line audit.Entry) error
+	// Forgo takes an order that does not sign yet off the record; its key is
+	// never used, its number is the next one's.
+	Forgo(ctx context.Context, order string, line audit.Entry) error
 	// LastEnd is when the last certificate of a key expires; zero if it signed none.
 	LastEnd(ctx context.Context, generation int) (time.Time, error)
 }

@@ -74,16 +74,11 @@ func (r *Rollover) Do(ctx context.Context, order string) (made Renewed, err erro
 	if err := r.Check(ctx, order); err != nil {
 		return made, err
 	}
-	now := r.Issuer.Now()
-	line := audit.Entry{Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.rollover.begin", Object: order, Result: audit.Done}
-	s, err := r.Store.Begin(ctx, order, "operating-ca-"+strings.ToLower(order), line)
+	begun, err := r.begin(ctx, order)
 	if err != nil {
 		return made, err
 	}
-	key, err := r.key(s.Label)
-	if err != nil {
-		return made, err
-	}
+	s, key := begun.Succession, begun.key
 	point := pointOf(key)
 	before := r.Issuer.Generations()[s.Generation-1]
 	if made.New, err = r.certify(ctx, r.Root, "rollover-"+order+"-new", OperatingProfile, point, later(r.Issuer.Now().Add(-backdate), r.Root.Cert.NotBefore), r.Root.Cert.NotAfter); err != nil {
@@ -108,12 +103,30 @@ func (r *Rollover) Do(ctx context.Context, order string) (made Renewed, err erro
 	if s.DER != nil {
 		return made, nil
 	}
-	line.Item, line.Detail, line.Serial = "ca.rollover", fmt.Sprintf("SM3 %x", alg.Digest(made.New)), c.SerialHex()
+	now := r.Issuer.Now()
+	line := audit.Entry{
+		Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.rollover", Object: order, Result: audit.Done, Detail: fmt.Sprintf("SM3 %x", alg.Digest(made.New)), Serial: c.SerialHex(),
+	}
 	if err := r.Store.Succeed(ctx, order, made.New, line); err != nil {
 		return made, err
 	}
 	r.Issuer.Succeed(heir)
 	return made, nil
+}
+
+// begun is a succession on record with its key in the device.
+type begun struct {
+	Succession
+	key crypto.Signer
+}
+
+func (r *Rollover) begin(ctx context.Context, order string) (b begun, err error) {
+	now := r.Issuer.Now()
+	line := audit.Entry{Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.rollover.begin", Object: order, Result: audit.Done}
+	if b.Succession, err = r.Store.Begin(ctx, order, "operating-ca-"+strings.ToLower(order), line); err == nil {
+		b.key, err = r.key(b.Label)
+	}
+	return b, err
 }
 
 // key finds the new key, or makes it: a label is used once.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/alg"
@@ -48,7 +49,24 @@ func (a *authorities) join() []proposal.Matter {
 				{Name: "certificate", Title: "上级根签发的运营 CA 证书", Kind: "pem", Need: true},
 				{Name: "chain", Title: "其上各级证书，根在最后", Kind: "pem", Need: true, Hint: "批准前请按另一渠道核对根证书的 SM3"},
 			},
-			Read: a.readJoined, Do: a.activate,
+			Read: a.readJoined(false), Do: a.activate,
+		},
+		{
+			Name: "authority.request-new", Title: "以新密钥向上级根申请证书", Clause: joinClause, Propose: access.CAAdmin, Confirm: access.CASuper,
+			Fields: []proposal.Field{{Name: "to", Title: "上级根的名称", Kind: "text", Need: true, Hint: "执行时生成新密钥，在“结果”中下载证书请求；新密钥在导入证书之前不使用"}},
+			Read:   a.readJoiningNew, Do: a.requestNew,
+		},
+		{
+			Name: "authority.import-new", Title: "导入上级根为新密钥签发的证书并启用新密钥", Clause: joinClause, Propose: access.CAAdmin, Confirm: access.CASuper, Quorum: quorum, Release: access.CAOperator,
+			Fields: []proposal.Field{
+				{Name: "certificate", Title: "上级根为新密钥签发的证书", Kind: "pem", Need: true},
+				{Name: "chain", Title: "其上各级证书，根在最后", Kind: "pem", Need: true, Hint: "批准前请按另一渠道核对根证书的 SM3"},
+			},
+			Read: a.readJoined(true), Do: a.activateNew,
+		},
+		{
+			Name: "authority.forgo", Title: "放弃待启用的新密钥", Clause: joinClause, Propose: access.CAAdmin, Confirm: access.CASuper,
+			Fields: []proposal.Field{{Name: "reason", Title: "原因", Kind: "long", Need: true}}, Read: a.readForgo, Do: a.forgo,
 		},
 	}
 }
@@ -96,7 +114,29 @@ func (j joined) chain() (list []*cert.Certificate, err error) {
 	return list, nil
 }
 
-func (a *authorities) readJoined(ctx context.Context, content []byte) (proposal.Shown, error) {
+func (a *authorities) readJoined(fresh bool) func(ctx context.Context, content []byte) (proposal.Shown, error) {
+	return func(ctx context.Context, content []byte) (proposal.Shown, error) {
+		var next []byte
+		if fresh {
+			order, point, err := a.rollover().Waiting(ctx)
+			if err != nil {
+				return proposal.Shown{}, err
+			}
+			if point == nil {
+				return proposal.Shown{}, BadKeyChange.At("certificate", joinClause).Because("没有待启用的新密钥").ToFix("请先提议“以新密钥向上级根申请证书”")
+			}
+			if err := a.rollover().Check(ctx, order); err != nil {
+				return proposal.Shown{}, err
+			}
+			next = point
+		}
+		return a.readAnswer(ctx, content, next)
+	}
+}
+
+// readAnswer checks what another root returned for the CA's key, or for the next
+// one where it is given.
+func (a *authorities) readAnswer(ctx context.Context, content, next []byte) (proposal.Shown, error) {
 	var j joined
 	if err := strict.JSON(content, &j); err != nil {
 		return proposal.Shown{}, BadAuthority.At("content", joinClause).Because("字段为 certificate、chain")
@@ -105,7 +145,7 @@ func (a *authorities) readJoined(ctx context.Context, content []byte) (proposal.
 	if err != nil {
 		return proposal.Shown{}, err
 	}
-	if err := a.issuers["operating"].CheckJoined(chain); err != nil {
+	if err := a.issuers["operating"].CheckJoined(chain, next); err != nil {
 		return proposal.Shown{}, err
 	}
 	root := chain[len(chain)-1]
@@ -135,7 +175,7 @@ func (a *authorities) activate(ctx context.Context, r proposal.Record) ([]byte, 
 		return nil, err
 	}
 	is := a.issuers["operating"]
-	if err := is.CheckJoined(chain); err != nil {
+	if err := is.CheckJoined(chain, nil); err != nil {
 		return nil, err
 	}
 	known, err := a.store.Authorities(ctx)
@@ -156,6 +196,77 @@ func (a *authorities) activate(ctx context.Context, r proposal.Record) ([]byte, 
 		is.Wake()
 	}
 	return nil, nil
+}
+
+func (a *authorities) readJoiningNew(ctx context.Context, content []byte) (proposal.Shown, error) {
+	shown, err := a.readJoining(ctx, content)
+	if err != nil {
+		return shown, err
+	}
+	shown.Lines[len(shown.Lines)-1] = proposal.Line{Name: "密钥", Value: "执行时在密码设备中生成"}
+	return shown, a.rollover().Check(ctx, "")
+}
+
+// requestNew makes the next key, once, and writes the request for it.
+func (a *authorities) requestNew(ctx context.Context, r proposal.Record) ([]byte, error) {
+	der, err := a.rollover().Prepare(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return csr.PEM(der), nil
+}
+
+// activateNew has the next key sign from now on, and then takes the answer as
+// for the key that signs. Interrupted between the two it finds the key signing.
+func (a *authorities) activateNew(ctx context.Context, r proposal.Record) ([]byte, error) {
+	order, point, err := a.rollover().Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if order != "" {
+		if _, err := a.readAnswer(ctx, r.Content, point); err != nil {
+			return nil, err
+		}
+		if _, err := a.rollover().Do(ctx, order); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := a.activate(ctx, r); err != nil {
+		return nil, err
+	}
+	if a.changed != nil {
+		a.changed()
+	}
+	return nil, nil
+}
+
+func (a *authorities) readForgo(ctx context.Context, content []byte) (proposal.Shown, error) {
+	var w why
+	if err := strict.JSON(content, &w); err != nil {
+		return proposal.Shown{}, BadKeyChange.At("content", joinClause).Because("字段为 reason")
+	}
+	if err := reasonOf(w.Reason); err != nil {
+		return proposal.Shown{}, err
+	}
+	order, _, err := a.rollover().Waiting(ctx)
+	if err != nil {
+		return proposal.Shown{}, err
+	}
+	canonical, err := json.Marshal(w)
+	if err == nil && order == "" {
+		err = BadKeyChange.At("reason", joinClause).Because("没有待启用的新密钥")
+	}
+	return proposal.Shown{Content: canonical, Title: order, Lines: []proposal.Line{{Name: "生成它的变更", Value: order}, {Name: "原因", Value: w.Reason}}}, err
+}
+
+func (a *authorities) forgo(ctx context.Context, r proposal.Record) ([]byte, error) {
+	order, _, err := a.rollover().Waiting(ctx)
+	if err != nil || order == "" {
+		return nil, err
+	}
+	now := a.issuers["operating"].Now()
+	line := audit.Entry{Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.rollover.forgo", Object: order, Result: audit.Done, Detail: r.ID}
+	return nil, a.store.Forgo(ctx, order, line)
 }
 
 // above are the operator's lines about what other roots issued.

@@ -188,6 +188,11 @@ func (a *authorities) answering(ctx context.Context, now time.Time) (list []api.
 		}
 		list = append(list, api.Expiry(name, held.NotAfter, now, soon, "服务区应已自动续期：请检查服务区与核心区的连接"))
 	}
+	if order, _, err := a.rollover().Waiting(ctx); err != nil {
+		return nil, err
+	} else if order != "" {
+		list = append(list, api.Check{Name: "待启用的 CA 新密钥", Value: "变更 " + order, State: "warn", Advice: "请导入上级根为它签发的证书，或提议“放弃待启用的新密钥”"})
+	}
 	held, err := r.Held(ctx, r.Issuer.Root)
 	switch {
 	case err != nil:

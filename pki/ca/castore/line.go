@@ -86,3 +86,14 @@ func (s *Store) LastEnd(ctx context.Context, generation int) (time.Time, error) 
 	}
 	return time.Unix(end, 0).UTC(), nil
 }
+
+// Forgo takes an order that does not sign yet off the record.
+func (s *Store) Forgo(ctx context.Context, order string, line audit.Entry) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		n, err := tx.Exec(`DELETE FROM ca_key WHERE proposal = $1 AND der IS NULL`, order)
+		if err != nil || n == 0 {
+			return err
+		}
+		return audit.Append(tx, line)
+	})
+}

@@ -29,6 +29,14 @@ func line(t *testing.T, s ca.Store) {
 	if n, err := s.Begin(ctx, "P2", "k2", Line("begin")); err != nil || n.Generation != 2 {
 		t.Errorf("%+v %v", n, err)
 	}
+	for range 2 {
+		if err := errors.Join(s.Forgo(ctx, "P2", Line("forgo")), s.Forgo(ctx, "P1", Line("forgo"))); err != nil { // P1 signs
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Begin(ctx, "P3", "k3", Line("begin")); err != nil || n.Generation != 2 {
+		t.Errorf("%+v %v", n, err)
+	}
 	all, err := s.Successions(ctx)
 	if err != nil || len(all) != 2 || string(all[0].DER) != "one" || all[0].Order != "P1" || all[1].DER != nil {
 		t.Errorf("%+v %v", all, err)

@@ -529,3 +529,15 @@ func (m *Memory) Fulfil(_ context.Context, id string, root bool, point []byte, l
 	m.duties[i].point, m.lines = point, append(m.lines, line)
 	return nil
 }
+
+// Forgo takes an order that does not sign yet off the record.
+func (m *Memory) Forgo(_ context.Context, order string, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := len(m.heirs)
+	m.heirs = slices.DeleteFunc(m.heirs, func(s ca.Succession) bool { return s.Order == order && s.DER == nil })
+	if len(m.heirs) < n {
+		m.lines = append(m.lines, line)
+	}
+	return nil
+}
