@@ -110,14 +110,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	signers, err := labels(g.Context(), store)
-	if err != nil {
-		return err
-	}
-	test := plant.SelfTest{
-		Zone: "核心区", Device: c.Device, Signers: signers, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
-	}
-	if err := test.Run(g.Context()); err != nil {
+	if err := c.selfTest(g.Context(), db, store); err != nil {
 		return err
 	}
 	server, err := c.Device.Signer(KeyServer)
@@ -166,14 +159,7 @@ func start(g *plant.Group, c Config) error {
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	v := service(is, store, publisher)
 	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
-	v.Duties = store.Duties
-	v.Responder = func(ctx context.Context, r enroll.Responder) ([]byte, error) {
-		der, err := below.responders().Certify(ctx, r)
-		if err != nil {
-			return nil, refuser(is, store)(ctx, "ca.responder", r.Duty, err)
-		}
-		return der, nil
-	}
+	v.Duties, v.Responder = store.Duties, below.certify
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -19,20 +20,27 @@ import (
 	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
+	"github.com/hufu-pki/hufu/zone/plant"
 )
 
 const rolloverClause = "GM/T 0034 §8.2.4.3"
 
-// labels are the keys the core cannot do without.
-func labels(ctx context.Context, store *castore.Store) ([]string, error) {
-	list := []string{KeyCA, KeyServer, KeyLedger, KeyAudit}
+// selfTest tries what the core cannot do without: every key the CA signs with
+// among it.
+func (c Config) selfTest(ctx context.Context, db *sqldb.DB, store *castore.Store) error {
 	all, err := store.Successions(ctx)
+	if err != nil {
+		return err
+	}
+	test := plant.SelfTest{
+		Zone: "核心区", Device: c.Device, Signers: []string{KeyCA, KeyServer, KeyLedger, KeyAudit}, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
+	}
 	for _, s := range all {
 		if s.DER != nil {
-			list = append(list, s.Label)
+			test.Signers = append(test.Signers, s.Label)
 		}
 	}
-	return list, err
+	return test.Run(ctx)
 }
 
 // inherit takes up the keys the CA has had since its first, as they are on
@@ -164,6 +172,15 @@ func (a *authorities) resolve(ctx context.Context, r proposal.Record) ([]byte, e
 
 func (a *authorities) responders() *ca.Responders {
 	return &ca.Responders{Issuer: a.issuers["operating"], Root: a.issuers["root"], Store: a.store}
+}
+
+// certify gives the status service a certificate it asks for.
+func (a *authorities) certify(ctx context.Context, r enroll.Responder) ([]byte, error) {
+	der, err := a.responders().Certify(ctx, r)
+	if err != nil {
+		return nil, refuser(a.issuers["operating"], a.store)(ctx, "ca.responder", r.Duty, err)
+	}
+	return der, nil
 }
 
 // answering are the operator's lines about who may sign OCSP.

@@ -22,7 +22,7 @@ import (
 // API offers the desk's verbs.
 type API struct {
 	Desk  *ra.Registrar
-	Chain func(der []byte) [][]byte // above a certificate: issuing CA first, then root; further chains follow
+	Chain func(der []byte) [][]byte // above a certificate, or the first CA key's: issuing CA first, then root; further chains follow
 	// Published returns how far the public ledger is and the lists it names.
 	Published  func(ctx context.Context) (Published, error)
 	RemindDays []int  // before the end, rising; what the pages say of reminders

@@ -98,7 +98,7 @@ func (p *Pages) scanned(w http.ResponseWriter, r *http.Request) {
 // house is the institution in whose name certificates are issued, as its
 // certificate has it.
 func (p *Pages) house() string {
-	for _, der := range p.API.Chain() {
+	for _, der := range p.API.Chain(nil) {
 		c, err := cert.Parse(der)
 		if err != nil {
 			break
