@@ -52,7 +52,7 @@ type Subordinate struct {
 // proof of possession, name, bounds, and whatever else the request asks for.
 func (is *Issuer) ReadAuthority(o AuthorityOrder) (Subordinate, error) {
 	is = is.Current()
-	s := Subordinate{profile: is.Profiles[SubordinateProfile]}
+	s := Subordinate{profile: is.profiles()[SubordinateProfile]}
 	if s.profile.Usage != "ca" || o.Profile != SubordinateProfile {
 		return s, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", o.Profile)
 	}

@@ -84,6 +84,7 @@ type Store interface {
 	StatusStore
 	LineStore
 	ResponderStore
+	RuleStore
 	// Refuse writes a refusal of authority to the trail, in its own transaction.
 	Refuse(ctx context.Context, line audit.Entry) error
 }
@@ -136,6 +137,7 @@ type Issuer struct {
 	Silent   bool        // a root without a responder: its certificates name none
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
+	Rules    *Rules // changes of profiles and settings; nil where Profiles are all there is
 	Line     *Line  // its keys over time; nil for one that keeps its key
 
 	top        bool    // it is the root: what it issues stands in the ARL
@@ -223,7 +225,8 @@ func Place(public string, shard int) profile.Place {
 	}
 }
 
-// ShardOf is the shard a serial's low bits name.
+// ShardOf is the shard a serial's low bits name, as settings nobody changed have
+// it.
 func ShardOf(serial []byte) int { return int(serial[len(serial)-1]) % Shards }
 
 // name is what people call a subject.

@@ -192,7 +192,7 @@ func (is *Issuer) due(ctx context.Context, have map[string]List, dirty []int, as
 		have[l.Scope] = l
 		return err
 	}
-	for n := range Shards {
+	for n := range is.settings().Shards {
 		n += is.generation * stride
 		if l, ok := have[ScopeOf(n)]; !ok || slices.Contains(dirty, n) || is.stale(l, asked) {
 			if err := sign(n, List{}); err != nil {
@@ -223,7 +223,7 @@ func (is *Issuer) due(ctx context.Context, have map[string]List, dirty []int, as
 // stale reports whether a list is older than its schedule allows, or than a
 // time it was asked for at.
 func (is *Issuer) stale(l List, asked time.Time) bool {
-	return l.ThisUpdate.Before(asked) || is.Now().Sub(l.ThisUpdate) >= crlFresh
+	return l.ThisUpdate.Before(asked) || is.Now().Sub(l.ThisUpdate) >= time.Duration(is.settings().CRLHours)*time.Hour
 }
 
 // list drafts, records and signs one list.
@@ -250,7 +250,7 @@ func (is *Issuer) both(ctx context.Context, before List) ([]List, error) {
 // wanted drafts a list of this moment.
 func (is *Issuer) wanted(shard int, l List) Wanted {
 	now := is.Now().UTC().Truncate(time.Second)
-	l.Scope, l.ThisUpdate, l.NextUpdate = ScopeOf(shard), now, now.Add(crlLife)
+	l.Scope, l.ThisUpdate, l.NextUpdate = ScopeOf(shard), now, now.AddDate(0, 0, is.settings().CRLDays)
 	return Wanted{List: l, Shard: shard, Draft: func(l List, entries []byte) []byte {
 		d := crl.Draft{
 			Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Base: l.Base, Number: l.Number, Entries: entries,

@@ -19,7 +19,7 @@ import (
 // on record, linted, signed, recorded, published. Only a ceremony calls it.
 func (is *Issuer) IssueInternal(ctx context.Context, id, profileName string, subject dn.Name, point []byte) ([]byte, error) {
 	is = is.Current()
-	p, ok := is.Profiles[profileName]
+	p, ok := is.profiles()[profileName]
 	if !ok || !p.Internal || p.Usage != "sign" {
 		return nil, NoProfile.At("profile", NoProfile.Clause).Because("%q", profileName)
 	}

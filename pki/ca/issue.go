@@ -114,8 +114,8 @@ func (is *Issuer) read(j *job, content []byte) error {
 	if err := enroll.Decode(content, &j.app); err != nil {
 		return BadContent.At("content", BadContent.Clause).Because("%v", err)
 	}
-	p, ok := is.Profiles[j.app.Profile]
-	if !ok || p.Internal || p.Version != j.app.Version {
+	p, ok := is.profileOf(j.app.Profile, j.app.Version, j.State != None)
+	if !ok || p.Internal {
 		return NoProfile.At("profile", NoProfile.Clause).Because("%q 第 %d 版", j.app.Profile, j.app.Version)
 	}
 	j.profile = p
@@ -372,6 +372,26 @@ func (is *Issuer) takes(j *job) {
 	}
 }
 
+// drawn finds the shard a draft on record names: there may have been fewer of
+// them on its day.
+func (is *Issuer) drawn(shard int, tbs []byte) int {
+	if shard < 0 || tbs == nil {
+		return shard
+	}
+	c, err := cert.ParseTBS(tbs)
+	if err != nil {
+		return shard
+	}
+	for _, url := range c.URLs()["crl"] {
+		for n := range ShardsMax {
+			if n += is.generation * stride; url == is.place(n).CRL {
+				return n
+			}
+		}
+	}
+	return shard
+}
+
 // draft makes and lints both certificates of a job.
 func (is *Issuer) draft(j *job) error {
 	is.takes(j)
@@ -485,6 +505,7 @@ func (is *Issuer) drafted(j *job) (*Issuer, error) {
 	}
 	by := is.by(c)
 	by.takes(j)
+	j.Shards = [2]int{by.drawn(j.Shards[0], j.TBS.Sign), by.drawn(j.Shards[1], j.TBS.Enc)}
 	return by, nil
 }
 

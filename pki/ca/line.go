@@ -121,7 +121,7 @@ func (is *Issuer) shard(serial []byte) int {
 	if is.top {
 		return Authorities
 	}
-	return is.generation*stride + ShardOf(serial)
+	return is.generation*stride + int(serial[len(serial)-1])%is.settings().Shards
 }
 
 // FullOf and DeltaOf are the numbers that stand for the lists of a key.
@@ -163,12 +163,12 @@ func Behind(shard int) []int {
 }
 
 // Everywhere are the lists of every key, the last of which has a generation, and
-// of the root.
-func Everywhere(last int) []int {
+// of the root, with so many shards each.
+func Everywhere(last, shards int) []int {
 	list := []int{Authorities}
 	for g := range last + 1 {
 		list = append(list, FullOf(g), DeltaOf(g))
-		for n := range Shards {
+		for n := range shards {
 			list = append(list, g*stride+n)
 		}
 	}

@@ -97,7 +97,7 @@ func (r *Responders) Certify(ctx context.Context, ask enroll.Responder) ([]byte,
 			return nil, err
 		}
 	}
-	p, ok := by.Profiles[ResponderProfile]
+	p, ok := by.profiles()[ResponderProfile]
 	if !ok {
 		return nil, NoProfile.At("profile", NoProfile.Clause).Because("%q", ResponderProfile)
 	}

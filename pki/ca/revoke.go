@@ -110,7 +110,7 @@ func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked,
 	if err := is.twoPeople(ctx, order.kind, r, order.asked, "ra.approve"); err != nil {
 		return enroll.Revoked{}, err
 	}
-	if c, err := is.Store.Certificate(ctx, serial); err == nil && is.Profiles[c.Profile].Usage == "ca" {
+	if c, err := is.Store.Certificate(ctx, serial); err == nil && is.profiles()[c.Profile].Usage == "ca" {
 		return enroll.Revoked{}, NoCert.At("serial", NoCert.Clause).Because("CA 证书由 CA 管理员撤销")
 	}
 	return is.change(ctx, r.ID, serial, to)

@@ -170,7 +170,7 @@ type ownOrder struct {
 
 // certify has an issuer certify a key of this CA's own name.
 func (r *Rollover) certify(ctx context.Context, by *Issuer, id, name string, point []byte, from, to time.Time) ([]byte, error) {
-	p, ok := by.Profiles[name]
+	p, ok := by.profiles()[name]
 	if !ok || p.Usage != "ca" {
 		return nil, NoProfile.At("profile", NoProfile.Clause).Because("%q", name)
 	}

@@ -98,7 +98,7 @@ func (c Config) kin(resp *va.Responder) func(der []byte) [][]byte {
 func (c Config) shards(resp *va.Responder) func() map[int]record.CRL {
 	return func() map[int]record.CRL {
 		lists := map[int]record.CRL{}
-		for _, n := range ca.Everywhere(max(len(c.keys(resp))-1, 0)) {
+		for _, n := range ca.Everywhere(max(len(c.keys(resp))-1, 0), ca.ShardsMax) {
 			if l, ok := resp.CRL(ca.ScopeOf(n)); ok && n >= 0 {
 				lists[n] = l
 			}

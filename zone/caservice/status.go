@@ -27,7 +27,7 @@ func (c Config) published(ctx context.Context, resp *va.Responder) (raapi.Publis
 		return p, err
 	}
 	p.Origin, p.Size, p.Root, p.At, p.Note = cp.Origin, cp.Size, base64.StdEncoding.EncodeToString(cp.Root), cp.At, string(note)
-	for _, list := range ca.Everywhere(max(len(c.keys(resp))-1, 0)) {
+	for _, list := range ca.Everywhere(max(len(c.keys(resp))-1, 0), ca.ShardsMax) {
 		s := ca.ScopeOf(list)
 		if ca.Kind(list) == ca.Delta {
 			continue

@@ -42,13 +42,31 @@ func (s *Store) Restored(ctx context.Context, floor int64, line audit.Entry) err
 		if err := tx.Scan(`SELECT COUNT(*) FROM ca_key`, nil, &keys); err != nil {
 			return err
 		}
-		for _, shard := range ca.Everywhere(keys) {
+		shards, err := shardsOf(tx)
+		if err != nil {
+			return err
+		}
+		for _, shard := range ca.Everywhere(keys, shards) {
 			if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, line.End.UnixMilli()); err != nil {
 				return err
 			}
 		}
 		return audit.Append(tx, line)
 	})
+}
+
+// shardsOf is how many shards the settings on record have.
+func shardsOf(tx *sqldb.Tx) (int, error) {
+	var body []byte
+	err := tx.Scan(`SELECT body FROM rule_version WHERE kind = $1 ORDER BY version DESC LIMIT 1`, []any{ca.SettingsRule}, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ca.Shards, nil
+	}
+	var s ca.Settings
+	if err == nil {
+		err = json.Unmarshal(body, &s)
+	}
+	return s.Shards, err
 }
 
 // Missing is one published entry that the database has lost, with what lay

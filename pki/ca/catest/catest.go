@@ -34,6 +34,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"expired entries leave after one list more":           expired,
 		"a list goes on from the one before":                  goesOn,
 		"lists intended together share a number":              together,
+		"a rule is put on record once":                        rules,
 		"a responder's key is decided once":                   duties,
 		"lists of a later key have what it certified":         later,
 		"a key succeeds another once":                         line,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -126,6 +127,28 @@ func duties(t *testing.T, s ca.Store) {
 	}
 	Issue(t, s, 8)
 	if list, err := s.Responders(ctx); err != nil || len(list) != 1 || string(list[0].DER) != "der" || list[0].Revoked {
+		t.Errorf("%+v %v", list, err)
+	}
+}
+
+// A rule is put on record once for an order, and no version twice.
+func rules(t *testing.T, s ca.Store) {
+	ctx := t.Context()
+	for _, r := range []struct {
+		rule ca.Rule
+		ok   bool
+	}{
+		{ca.Rule{Kind: "settings", Version: 1, Body: []byte("{}"), Order: "P1", At: at}, true},
+		{ca.Rule{Kind: "settings", Version: 1, Body: []byte("{}"), Order: "P1", At: at}, true},
+		{ca.Rule{Kind: "settings", Version: 1, Body: []byte("[]"), Order: "P2", At: at}, false},
+		{ca.Rule{Kind: "profile:a", Version: 1, Body: []byte("a"), Order: "P3", At: at.Add(time.Second)}, true},
+	} {
+		if err := s.AddRule(ctx, r.rule, Line("rule")); (err == nil) != r.ok || err != nil && !errors.Is(err, ca.RuleStale) {
+			t.Errorf("%+v: %v", r.rule, err)
+		}
+	}
+	list, err := s.Rules(ctx)
+	if err != nil || len(list) != 2 || list[0].Order != "P1" || string(list[0].Body) != "{}" || list[1].Kind != "profile:a" || !list[1].At.Equal(at.Add(time.Second)) {
 		t.Errorf("%+v %v", list, err)
 	}
 }

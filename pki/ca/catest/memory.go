@@ -33,6 +33,7 @@ type Memory struct {
 	lines   []audit.Entry
 	heirs   []ca.Succession
 	duties  []duty
+	rules   []ca.Rule
 }
 
 type duty struct {
@@ -539,5 +540,28 @@ func (m *Memory) Forgo(_ context.Context, order string, line audit.Entry) error 
 	if len(m.heirs) < n {
 		m.lines = append(m.lines, line)
 	}
+	return nil
+}
+
+// Rules are the versions of profiles and settings.
+func (m *Memory) Rules(context.Context) ([]ca.Rule, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.rules), nil
+}
+
+// AddRule puts one on record, once for an order.
+func (m *Memory) AddRule(_ context.Context, r ca.Rule, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, have := range m.rules {
+		switch {
+		case have.Order == r.Order:
+			return nil
+		case have.Kind == r.Kind && have.Version == r.Version:
+			return ca.RuleStale.At("version", ca.RuleStale.Clause)
+		}
+	}
+	m.rules, m.lines = append(m.rules, r), append(m.lines, line)
 	return nil
 }
