@@ -49,6 +49,13 @@ type held struct {
 // Put replaces what is held; at is when it was heard of.
 func (b *Book) Put(e Edition, at time.Time) { b.now.Store(&held{e.Number, e.Set(), at}) }
 
+// Heard notes that what is held was still in force at a time.
+func (b *Book) Heard(at time.Time) {
+	if h := b.now.Load(); h != nil {
+		b.now.Store(&held{h.number, h.set, at})
+	}
+}
+
 // Held is what is held, its number and when it was heard of; nil before the first.
 func (b *Book) Held() (set Set, number int, at time.Time) {
 	if b == nil {

@@ -109,7 +109,7 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if err != nil {
 		return Record{}, err
 	}
-	p, ok := r.Profiles[f.Profile]
+	p, ok := r.InForce()[f.Profile]
 	if !ok || p.Internal {
 		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
 	}
@@ -210,7 +210,7 @@ func codesOf(p profile.Profile, f IdentityForm) []profile.Code {
 
 // open names the profiles that can be applied for.
 func (r *Registrar) open() (names []string) {
-	for name, p := range r.Profiles {
+	for name, p := range r.InForce() {
 		if !p.Internal {
 			names = append(names, name)
 		}

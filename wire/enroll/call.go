@@ -84,6 +84,8 @@ type Service struct {
 	Staff  func(ctx context.Context, s Staff) (cert []byte, err error)
 	Roster func(ctx context.Context, digest []byte) (Roster, error)
 	Duties func(ctx context.Context) ([]Duty, error)
+	// Profiles tells the edition of profiles in force.
+	Profiles func(ctx context.Context, digest []byte) (Profiles, error)
 	// Responder certifies a key of the status service.
 	Responder func(ctx context.Context, r Responder) (cert []byte, err error)
 }
@@ -104,6 +106,7 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	link.Handle(s, pathRoster, 1<<10, func(ctx context.Context, _ string, in known) (Roster, error) {
 		return v.Roster(ctx, in.Digest)
 	}, peers...)
+	v.mountProfiles(s, peers)
 	link.Handle(s, pathDuties, 1<<10, func(ctx context.Context, _ string, _ struct{}) (duties, error) {
 		list, err := v.Duties(ctx)
 		return duties{list}, err

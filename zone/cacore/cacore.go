@@ -84,8 +84,12 @@ func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.S
 	if err != nil {
 		return nil, nil, err
 	}
+	rules := &ca.Rules{Store: store, Base: set}
+	if err := rules.Load(ctx); err != nil {
+		return nil, nil, err
+	}
 	return &ca.Issuer{
-		Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now, Line: new(ca.Line),
+		Rules: rules, Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now, Line: new(ca.Line),
 		Desk: access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now},
 	}, store, nil
 }
@@ -159,7 +163,7 @@ func start(g *plant.Group, c Config) error {
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	v := service(is, store, publisher)
 	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
-	v.Duties, v.Responder = store.Duties, below.certify
+	v.Duties, v.Responder, v.Profiles = store.Duties, below.certify, edition(is.Rules, server)
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }

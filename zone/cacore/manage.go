@@ -33,7 +33,7 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil))
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), (&rules{}).matters(), listMatters(nil))
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -41,7 +41,8 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher))}).Start()
+	law := &rules{is: is, rules: is.Rules, store: store, base: is.Profiles}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), law.matters(), listMatters(publisher))}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
@@ -50,6 +51,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	books := &ca.Reconciler{Store: store, Now: c.Now}
 	statistics(site, books)
+	law.mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
 		list, err := c.checks(ctx, is, store, people)
 		if err != nil {

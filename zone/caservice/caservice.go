@@ -300,16 +300,12 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		return errors.New("audit key is not an SM2 key")
 	}
 	r := &ra.Registrar{
-		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
+		Store: store, Profiles: set, Book: new(profile.Book), Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
 	secret := make([]byte, 32) // statements to be signed do not outlive a restart
 	_, _ = rand.Read(secret)   // crypto/rand never fails
 	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
-	answers := &responders{Config: c, resp: resp, core: ca, db: db, file: filepath.Join(c.Dir, "responders.json")}
-	if err := answers.load(); err != nil {
-		slog.Warn("responders' certificates are asked for anew", "err", err)
-	}
-	g.Go(answers.run)
+	c.keepUp(g, db, r, ca, resp)
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
@@ -321,7 +317,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Kin: c.kin(resp), Key: auditKey, Lists: c.shards(resp),
 	}
-	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, r) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })

@@ -37,7 +37,6 @@ type responders struct {
 
 	held []delegation
 	rest map[string]time.Time // an issuer that refused is asked again after
-	said string
 }
 
 // delegation is one certificate and the key it is for, as kept for the next start.
@@ -87,16 +86,17 @@ func (r *responders) load() error {
 
 func (r *responders) run(ctx context.Context) {
 	var asked time.Time
+	fails := 0
 	for ctx.Err() == nil {
 		err := r.renew(ctx)
 		if now := r.Now(); err == nil && now.Sub(asked) >= dutiesEvery {
 			asked, err = now, r.duties(ctx)
 		}
-		if err != nil && ctx.Err() == nil && err.Error() != r.said {
-			slog.Warn("status service's certificates", "err", err)
+		if fails++; err == nil {
+			fails = 0
 		}
-		if r.said = ""; err != nil {
-			r.said = err.Error()
+		if fails == patience && ctx.Err() == nil {
+			slog.Warn("status service's certificates", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -160,7 +160,7 @@ func (r *responders) duties(ctx context.Context) error {
 			return fmt.Errorf("responder's key: %w", err)
 		}
 		for _, by := range r.issuers(d.Root) {
-			if r.Now().After(by.NotAfter) {
+			if r.Now().After(by.NotAfter) || r.Now().Before(r.rest[string(by.Point)]) {
 				continue
 			}
 			if err := r.take(ctx, by, label, d.ID); err != nil {

@@ -8,13 +8,15 @@ import (
 
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
+	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/pki/va"
 )
 
 // published tells how far the public ledger is and which lists it names.
-func (c Config) published(ctx context.Context, resp *va.Responder) (raapi.Published, error) {
+func (c Config) published(ctx context.Context, resp *va.Responder, r *ra.Registrar) (raapi.Published, error) {
 	p := raapi.Published{Public: c.PublicURL, Lists: []raapi.List{}}
+	p.Edition, p.Synced = r.Synced()
 	note, err := ledger.Dir(c.ledger()).Get(ctx, ledger.CheckpointPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil

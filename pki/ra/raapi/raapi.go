@@ -289,7 +289,7 @@ func (a *API) lists(s *api.Site) {
 
 // Profiles lists those that can be applied for, by name.
 func (a *API) Profiles() (list []profile.Profile) {
-	for _, p := range a.Desk.Profiles {
+	for _, p := range a.Desk.InForce() {
 		if !p.Internal {
 			list = append(list, p)
 		}

@@ -18,6 +18,9 @@ type Published struct {
 	Note   string    `json:"note"`
 	Lists  []List    `json:"lists"`
 	Public string    `json:"public"` // base URL of the public's services
+
+	Edition int       `json:"edition"` // of the profiles the CA told of last; 0 before it did
+	Synced  time.Time `json:"synced"`  // when
 }
 
 // List is the newest revocation list of a scope.
