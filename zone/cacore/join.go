@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -281,6 +282,9 @@ func (a *authorities) above(ctx context.Context, now time.Time) ([]api.Check, er
 		c, err := cert.Parse(der)
 		if err != nil {
 			return nil, err
+		}
+		if bytes.Equal(c.Subject, is.Cert.Subject) && bytes.Equal(c.Issuer, is.Root.Subject) && !slices.ContainsFunc(is.Generations(), func(g *ca.Issuer) bool { return bytes.Equal(g.Cert.Point, c.Point) }) {
+			list = append(list, api.Check{Name: "CA 密钥", State: "bad", Value: fmt.Sprintf("账本中密钥标识 %X 的 CA 证书不在本系统的密钥之列", cert.KeyID(c.Point)), Advice: "恢复所用的备份早于密钥更新：请从更新之后的备份恢复密钥，或更新 CA 密钥并撤销那把密钥的证书"})
 		}
 		if bytes.Equal(c.Point, is.Current().Cert.Point) && !bytes.Equal(der, is.Current().Cert.Raw) && !bytes.Equal(c.Issuer, c.Subject) {
 			list = append(list, api.Expiry("上级根证书 "+dn.Text(c.Issuer), c.NotAfter, now, 365*24*time.Hour, "请向上级根续签并导入"))
