@@ -31,7 +31,7 @@ func (is *Issuer) JoinRequest() ([]byte, error) {
 // CA's own name and that key, DER, to be sent to another root. The order that
 // takes the answer goes on with Do.
 func (r *Rollover) Prepare(ctx context.Context, order string) ([]byte, error) {
-	if err := r.Check(ctx, order); err != nil {
+	if err := r.free(ctx, order); err != nil {
 		return nil, err
 	}
 	key, err := r.begin(ctx, order)
@@ -45,6 +45,9 @@ func (r *Rollover) Prepare(ctx context.Context, order string) ([]byte, error) {
 	}
 	return csr.New(heir.Cert.Subject, heir.Key, cert.CA(path), cert.KeyUsage(cert.UsageCA))
 }
+
+// Free refuses to begin a change of the key while another is under way.
+func (r *Rollover) Free(ctx context.Context) error { return r.free(ctx, "") }
 
 // Waiting is the order whose key does not sign yet, and that key's point; empty
 // if there is none.
@@ -98,6 +101,7 @@ func (is *Issuer) CheckJoined(chain []*cert.Certificate, next []byte) error {
 		return BadJoin.At("certificate", "GM/T 0034 §8.2.4").Because("公钥不是运营 CA 的公钥")
 	case !bytes.Equal(own.Subject, is.Cert.Subject):
 		return BadJoin.At("certificate", "GM/T 0043 §6.2.1g").Because("主体与运营 CA 的不逐字节相同")
+	case next != nil && bytes.Equal(root.Raw, is.Root.Raw) && len(chain) == 2: // the institution's own, which is offline
 	case bytes.Equal(own.Raw, is.Cert.Raw) || bytes.Equal(root.Raw, is.Root.Raw):
 		return BadJoin.At("chain", "GM/T 0034 §8.2.4").Because("这是本机构自己的根")
 	case bytes.Equal(root.Subject, is.Root.Subject):

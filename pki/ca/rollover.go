@@ -22,9 +22,12 @@ import (
 // Rollover gives a CA its next key. (CA 密钥更新, GM/T 0034 §8.2.4.3, RFC 4210 §4.4)
 type Rollover struct {
 	Issuer *Issuer
-	Root   *Issuer // certifies the new key
+	Root   *Issuer // certifies the new key; nil where the root's key is elsewhere
 	Store  LineStore
 	Device Device
+	// Given is the new key's certificate where the root, being offline, has made it
+	// already: a person brought it.
+	Given *cert.Certificate
 }
 
 // Device holds the CA's keys.
@@ -48,9 +51,15 @@ const (
 
 // Check refuses a change of the key that could not be carried out.
 func (r *Rollover) Check(ctx context.Context, order string) error {
-	if r.Root == nil {
-		return NoRollover.At("root", NoRollover.Clause).Because("根密钥不在本系统").ToFix("请改用“加入上级根”并选择新密钥，或先把根密钥接入密码设备")
+	if r.Root == nil && r.Given == nil {
+		return NoRollover.At("root", NoRollover.Clause).Because("根密钥不在本系统").ToFix("请提议“以新密钥向上级根申请证书”，在离线根上签发后导入")
 	}
+	return r.free(ctx, order)
+}
+
+// free refuses a change of the key while another is under way, or when the key
+// in use can sign no cross certificate any more.
+func (r *Rollover) free(ctx context.Context, order string) error {
 	now := r.Issuer.Now()
 	if end := r.Issuer.Current().Cert.NotAfter; !now.Before(end) {
 		return NoRollover.At("certificate", NoRollover.Clause).Because("现有 CA 证书已于 %s 到期，旧密钥不能再签发交叉证书", end.Format("2006-01-02"))
@@ -81,7 +90,7 @@ func (r *Rollover) Do(ctx context.Context, order string) (made Renewed, err erro
 	s, key := begun.Succession, begun.key
 	point := pointOf(key)
 	before := r.Issuer.Generations()[s.Generation-1]
-	if made.New, err = r.certify(ctx, r.Root, "rollover-"+order+"-new", OperatingProfile, point, later(r.Issuer.Now().Add(-backdate), r.Root.Cert.NotBefore), r.Root.Cert.NotAfter); err != nil {
+	if made.New, err = r.certified(ctx, order, point); err != nil {
 		return made, fmt.Errorf("certifying the new key: %w", err)
 	}
 	c, err := cert.Parse(made.New)
@@ -112,6 +121,18 @@ func (r *Rollover) Do(ctx context.Context, order string) (made Renewed, err erro
 	}
 	r.Issuer.Succeed(heir)
 	return made, nil
+}
+
+// certified is the root's certificate for the new key: made now, or given.
+func (r *Rollover) certified(ctx context.Context, order string, point []byte) ([]byte, error) {
+	if r.Given == nil {
+		from := later(r.Issuer.Now().Add(-backdate), r.Root.Cert.NotBefore)
+		return r.certify(ctx, r.Root, "rollover-"+order+"-new", OperatingProfile, point, from, r.Root.Cert.NotAfter)
+	}
+	if !bytes.Equal(r.Given.Point, point) || r.Given.SignedBy(r.Issuer.Root) != nil {
+		return nil, BadJoin.At("certificate", BadJoin.Clause).Because("证书不是本机构的根为待启用的新密钥签发的")
+	}
+	return r.Given.Raw, nil
 }
 
 // begun is a succession on record with its key in the device.

@@ -126,7 +126,11 @@ func (a *authorities) readJoined(fresh bool) func(ctx context.Context, content [
 			if point == nil {
 				return proposal.Shown{}, BadKeyChange.At("certificate", joinClause).Because("没有待启用的新密钥").ToFix("请先提议“以新密钥向上级根申请证书”")
 			}
-			if err := a.rollover().Check(ctx, order); err != nil {
+			roll, err := a.given(content)
+			if err != nil {
+				return proposal.Shown{}, err
+			}
+			if err := roll.Check(ctx, order); err != nil {
 				return proposal.Shown{}, err
 			}
 			next = point
@@ -179,24 +183,31 @@ func (a *authorities) activate(ctx context.Context, r proposal.Record) ([]byte, 
 	if err := is.CheckJoined(chain, nil); err != nil {
 		return nil, err
 	}
+	slices.Reverse(chain)
+	return nil, a.put(ctx, r.ID, chain...)
+}
+
+// put has the ledger name certificates, each once.
+func (a *authorities) put(ctx context.Context, order string, list ...*cert.Certificate) error {
+	is := a.issuers["operating"]
 	known, err := a.store.Authorities(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for i := len(chain) - 1; i >= 0; i-- {
-		if slices.ContainsFunc(known, func(der []byte) bool { return bytes.Equal(der, chain[i].Raw) }) {
+	for _, c := range list {
+		if slices.ContainsFunc(known, func(der []byte) bool { return bytes.Equal(der, c.Raw) }) {
 			continue
 		}
-		leaf, line := ca.Authority(chain[i].Raw, is.Now())
-		line.Who, line.Item, line.Detail = "system:ca", "authority.import", r.ID
-		if err := a.store.Authority(ctx, leaf, chain[i].Raw, line); err != nil {
-			return nil, err
+		leaf, line := ca.Authority(c.Raw, is.Now())
+		line.Who, line.Item, line.Detail = "system:ca", "authority.import", order
+		if err := a.store.Authority(ctx, leaf, c.Raw, line); err != nil {
+			return err
 		}
 	}
 	if is.Wake != nil {
 		is.Wake()
 	}
-	return nil, nil
+	return nil
 }
 
 func (a *authorities) readJoiningNew(ctx context.Context, content []byte) (proposal.Shown, error) {
@@ -205,7 +216,22 @@ func (a *authorities) readJoiningNew(ctx context.Context, content []byte) (propo
 		return shown, err
 	}
 	shown.Lines[len(shown.Lines)-1] = proposal.Line{Name: "密钥", Value: "执行时在密码设备中生成"}
-	return shown, a.rollover().Check(ctx, "")
+	return shown, a.rollover().Free(ctx)
+}
+
+// given is the change of the key that an answer finishes: with the certificate
+// of the institution's own root where that is what came back.
+func (a *authorities) given(content []byte) (*ca.Rollover, error) {
+	roll := a.rollover()
+	var j joined
+	if err := strict.JSON(content, &j); err != nil {
+		return nil, BadAuthority.At("content", joinClause).Because("字段为 certificate、chain")
+	}
+	chain, err := j.chain()
+	if err == nil && bytes.Equal(chain[len(chain)-1].Raw, roll.Issuer.Root.Raw) {
+		roll.Given = chain[0]
+	}
+	return roll, err
 }
 
 // requestNew makes the next key, once, and writes the request for it.
@@ -220,7 +246,11 @@ func (a *authorities) requestNew(ctx context.Context, r proposal.Record) ([]byte
 // activateNew has the next key sign from now on, and then takes the answer as
 // for the key that signs. Interrupted between the two it finds the key signing.
 func (a *authorities) activateNew(ctx context.Context, r proposal.Record) ([]byte, error) {
-	order, point, err := a.rollover().Waiting(ctx)
+	roll, err := a.given(r.Content)
+	if err != nil {
+		return nil, err
+	}
+	order, point, err := roll.Waiting(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -228,12 +258,19 @@ func (a *authorities) activateNew(ctx context.Context, r proposal.Record) ([]byt
 		if _, err := a.readAnswer(ctx, r.Content, point); err != nil {
 			return nil, err
 		}
-		if _, err := a.rollover().Do(ctx, order); err != nil {
+		if roll.Given != nil { // everybody who reads the ledger knows it before it signs
+			if err := a.put(ctx, r.ID, roll.Given); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := roll.Do(ctx, order); err != nil {
 			return nil, err
 		}
 	}
-	if _, err := a.activate(ctx, r); err != nil {
-		return nil, err
+	if roll.Given == nil {
+		if _, err := a.activate(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	if a.changed != nil {
 		a.changed()
@@ -278,12 +315,16 @@ func (a *authorities) above(ctx context.Context, now time.Time) ([]api.Check, er
 	}
 	var list []api.Check
 	is := a.issuers["operating"]
+	_, waits, err := a.rollover().Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, der := range known {
 		c, err := cert.Parse(der)
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(c.Subject, is.Cert.Subject) && bytes.Equal(c.Issuer, is.Root.Subject) && !slices.ContainsFunc(is.Generations(), func(g *ca.Issuer) bool { return bytes.Equal(g.Cert.Point, c.Point) }) {
+		if bytes.Equal(c.Subject, is.Cert.Subject) && bytes.Equal(c.Issuer, is.Root.Subject) && !bytes.Equal(c.Point, waits) && !slices.ContainsFunc(is.Generations(), func(g *ca.Issuer) bool { return bytes.Equal(g.Cert.Point, c.Point) }) {
 			list = append(list, api.Check{Name: "CA 密钥", State: "bad", Value: fmt.Sprintf("账本中密钥标识 %X 的 CA 证书不在本系统的密钥之列", cert.KeyID(c.Point)), Advice: "恢复所用的备份早于密钥更新：请从更新之后的备份恢复密钥，或更新 CA 密钥并撤销那把密钥的证书"})
 		}
 		if bytes.Equal(c.Point, is.Current().Cert.Point) && !bytes.Equal(der, is.Current().Cert.Raw) && !bytes.Equal(c.Issuer, c.Subject) {
