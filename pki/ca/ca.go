@@ -138,6 +138,7 @@ type Issuer struct {
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
 	Rules    *Rules // changes of profiles and settings; nil where Profiles are all there is
+	Changed  func() // a status has changed, and lists are behind; may be nil
 	Line     *Line  // its keys over time; nil for one that keeps its key
 
 	top        bool    // it is the root: what it issues stands in the ARL

@@ -208,6 +208,9 @@ func (is *Issuer) change(ctx context.Context, request string, serial []byte, to 
 	if is.Wake != nil {
 		is.Wake()
 	}
+	if is.Changed != nil { // what a later certificate ends is on the lists as soon as what people revoke
+		is.Changed()
+	}
 	return done, nil
 }
 

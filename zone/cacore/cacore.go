@@ -137,7 +137,8 @@ func start(g *plant.Group, c Config) error {
 	sealer := (&ledger.Sealer{
 		DB: db, Log: castore.Log, Origin: Origin(c.Cert), Key: ledgerKey, Targets: []ledger.Target{target}, Now: c.Now, Bodies: store.Bodies,
 	}).Start()
-	is.Wake = sealer.Wake
+	publisher := new(ca.Publisher).Start()
+	is.Wake, is.Changed = sealer.Wake, publisher.Wake
 	if err := inherit(g.Context(), is, store, c.Device); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	publisher := (&ca.Publisher{Issuer: is, Root: below.issuers["root"]}).Start()
+	publisher.Issuer, publisher.Root = is, below.issuers["root"]
 	below.changed = publisher.Wake
 	keeper, err := c.keeper(db, is)
 	if err != nil {
