@@ -27,6 +27,18 @@ async function until(id, state) {
   await page.fill('[name=pass]', 'wrong');
   await page.click('form[data-sign-in] button');
   await page.waitForSelector('.problem:has-text("口令不对")');
+  const junk = (name, body) => { writeFileSync(`${dir}/../${name}`, body); return `${dir}/../${name}`; };
+  const armour = (type, body) => `-----BEGIN ${type}-----\n${body}\n-----END ${type}-----\n`;
+  for (const [field, file, says] of [
+    ['cert', junk('text.pem', 'hello'), '证书文件里没有证书'], ['cert', junk('cut.pem', armour('CERTIFICATE', '!!!!')), '证书文件已损坏'], ['cert', junk('other.pem', armour('CERTIFICATE', 'aGVsbG8=')), '证书文件已损坏'],
+    ['key', junk('key.pem', armour('ENCRYPTED PRIVATE KEY', 'aGVsbG8=')), '私钥文件已损坏'], ['key', junk('short.pem', armour('ENCRYPTED PRIVATE KEY', 'MAMCAQA=')), '私钥文件不是口令加密的 PKCS#8'],
+    ['cert', junk('der.pem', armour('CERTIFICATE', 'MAMCAQA=')), '这不是 SM2 证书'],
+  ]) {
+    await openKey(page, 'form[data-sign-in]', 'ra-clerk');
+    await page.setInputFiles(`[name=${field}]`, file);
+    await page.click('form[data-sign-in] button');
+    await page.waitForSelector(`.problem:has-text("${says}")`);
+  }
   await page.close();
 }
 
@@ -228,10 +240,12 @@ await press(reviewer, '#unlock button.primary');
 await sign(reviewer);
 await reviewer.waitForSelector('#toast:has-text("已办理")');
 await reviewer.check('[data-pick] >> nth=0');
+await reviewer.fill('[aria-label="退回所选的原因"]', '照片不清');
 await press(reviewer, 'button:has-text("退回所选（1）")');
 await sign(reviewer);
 await reviewer.waitForFunction(() => document.querySelectorAll('[data-pick]:checked').length === 0);
 await reviewer.check('[data-pick] >> nth=0');
+await reviewer.fill('[aria-label="不予通过的原因"]', '重复申请');
 await press(reviewer, 'button:has-text("不予通过（1）")');
 await sign(reviewer);
 for (let i = 0; as('ra-clerk', 'ra', 'batch', batch).counts.issued !== 50; i++) {
@@ -256,6 +270,15 @@ await reviewer.click('summary:has-text("含姓名与证件号码的导出")');
 await reviewer.fill('form[action="/api/v1/cases.csv"] [name=reason]', '年度核对');
 const [named] = await Promise.all([reviewer.waitForEvent('download'), press(reviewer, 'button:has-text("导出个人信息")')]);
 assert.ok(readFileSync(await named.path(), 'utf8').includes(good));
+// The number of somebody's card finds their cases and is in no address.
+await clerk.goto(site + '/cases');
+await clerk.fill('[name=q]', '11010519491231002x');
+await press(clerk, 'form.filter button.primary');
+await clerk.waitForSelector('h2:has-text("按证件号码")');
+assert.ok(/[?&]number=/.test(clerk.url()) && !/11010519491231002/i.test(clerk.url()), 'no number in the address: ' + clerk.url());
+assert.ok(await clerk.locator('tbody tr').count() > 0, 'the cases are found');
+const typed = await clerk.request.get(site + '/api/v1/cases?q=11010519491231002X');
+assert.equal((await typed.json()).code, 'ra.number_in_url');
 await clerk.goto(`${site}/cases?state=drafted`);
 await clerk.check('[data-pick] >> nth=0');
 await press(clerk, 'button:has-text("提交所选（1）")');
@@ -403,6 +426,7 @@ await sign(clerk);
 await clerk.waitForSelector('h2:has-text("已办结")');
 const second = await tried();
 await reviewer.goto(`${site}/bulks/${second}`);
+await reviewer.fill('form:has(button:has-text("不予通过")) textarea', '条件有误');
 await press(reviewer, 'button:has-text("不予通过")');
 await openKey(reviewer, '#unlock', 'ra-reviewer');
 await press(reviewer, '#unlock button.primary');

@@ -66,7 +66,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 			return nil, err
 		}
 		who, err := below.answering(ctx, c.Now())
-		return slices.Concat(list, []api.Check{agree}, more, who), err
+		return slices.Concat(list, []api.Check{agree, g.SealCheck()}, more, who), err
 	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }
