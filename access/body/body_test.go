@@ -35,7 +35,7 @@ func keeper(t *testing.T, db *sqldb.DB) *body.Keeper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &body.Keeper{Register: &body.Register{DB: staff.DB}, People: staff.People, Profiles: set, Principal: "机构", Now: func() time.Time { return now }}
+	return &body.Keeper{Register: &body.Register{DB: staff.DB}, People: staff.People, Profiles: func() profile.Set { return set }, Principal: "机构", Now: func() time.Time { return now }}
 }
 
 // each runs a test on SQLite and, where there is a server, on PostgreSQL.

@@ -52,8 +52,8 @@ type Change struct {
 type Keeper struct {
 	Register  *Register
 	People    *access.People
-	Profiles  profile.Set
-	Principal string // the institution, as its CA's certificate names it
+	Profiles  func() profile.Set // in force now
+	Principal string             // the institution, as its CA's certificate names it
 	Now       func() time.Time
 	// Unit and Kept check, where they are known, that a unit is registered and that
 	// a file is kept; may be nil.
@@ -271,19 +271,19 @@ func (k *Keeper) checkTerm(ctx context.Context, agreement, from, to string) erro
 func (k *Keeper) checkScope(c *Change, within []string) error {
 	if len(c.Policies) == 0 {
 		for _, name := range c.Profiles {
-			if p := k.Profiles[name].Policy; !slices.Contains(c.Policies, p) && p != "" {
+			if p := k.Profiles()[name].Policy; !slices.Contains(c.Policies, p) && p != "" {
 				c.Policies = append(c.Policies, p)
 			}
 		}
 	}
 	for _, name := range c.Profiles {
-		p, ok := k.Profiles[name]
+		p, ok := k.Profiles()[name]
 		if !ok || p.Internal || within != nil && !slices.Contains(within, name) {
 			return BadBody.At("profiles", clause).Because("%.40q 不是可以委托的证书模板", name)
 		}
 	}
 	for _, policy := range c.Policies {
-		if !slices.ContainsFunc(c.Profiles, func(name string) bool { return k.Profiles[name].Policy == policy }) {
+		if !slices.ContainsFunc(c.Profiles, func(name string) bool { return k.Profiles()[name].Policy == policy }) {
 			return BadBody.At("policies", clause).Because("%.40q 不是所列模板的证书策略", policy)
 		}
 	}
@@ -376,7 +376,7 @@ func (k *Keeper) checkAssign(ctx context.Context, t *Tree, c *Change) error {
 }
 
 func (k *Keeper) checkLevels(_ context.Context, t *Tree, c *Change) error {
-	switch p, ok := k.Profiles[c.Profile]; {
+	switch p, ok := k.Profiles()[c.Profile]; {
 	case !ok || p.Internal:
 		return BadBody.At("profile", "GM/T 0034 §10.1").Because("%.40q 不是申请用的证书模板", c.Profile)
 	case c.Levels < 1 || c.Levels > LevelsMax:
@@ -389,7 +389,7 @@ func (k *Keeper) checkLevels(_ context.Context, t *Tree, c *Change) error {
 
 func (k *Keeper) checkWay(_ context.Context, t *Tree, c *Change) error {
 	const clause = "GM/T 0034 §5.3.4"
-	switch p, ok := k.Profiles[c.Profile]; {
+	switch p, ok := k.Profiles()[c.Profile]; {
 	case !ok || p.Internal:
 		return BadBody.At("profile", clause).Because("%.40q 不是申请用的证书模板", c.Profile)
 	case c.Way != Online && c.Way != Offline:

@@ -8,12 +8,16 @@ import (
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 // levelKinds are the kinds of applications by the reviews they need, from one, as
 // people signed them.
 var levelKinds = []string{IssueKind, "ra.issue2", "ra.issue3"}
+
+// InForce are the profiles people apply under now.
+func (is *Issuer) InForce() profile.Set { return is.profiles() }
 
 func (is *Issuer) tree(ctx context.Context) (*body.Tree, error) {
 	if is.Bodies == nil {
@@ -88,7 +92,7 @@ func (is *Issuer) taken(t *body.Tree, kind string, r enroll.Request, a enroll.Ap
 		if a.Principal != org.O {
 			return body.Outside.At("principal", body.Outside.Clause).Because("应以“%s”的名义受理", org.O)
 		}
-		if err := t.Allows(a.Body, a.Profile, is.Profiles[a.Profile].Policy); err != nil {
+		if err := t.Allows(a.Body, a.Profile, is.profiles()[a.Profile].Policy); err != nil {
 			return err
 		}
 	}

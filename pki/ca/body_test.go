@@ -31,7 +31,7 @@ func delegating(t *testing.T) (*place, *body.Keeper) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &body.Keeper{Register: &body.Register{DB: people.DB}, People: people.People, Profiles: set, Principal: "测试机构", Now: func() time.Time { return start }}
+	k := &body.Keeper{Register: &body.Register{DB: people.DB}, People: people.People, Profiles: func() profile.Set { return set }, Principal: "测试机构", Now: func() time.Time { return start }}
 	p.Bodies = k.Register
 	day := func(years int) string { return start.AddDate(years, 0, 0).Format(time.DateOnly) }
 	enter(t, k, "P1", "body.open", body.Change{ID: "hz", Name: "受托中心", Unit: "91350100M000100Y43", Head: "某", Address: "某路", Agreement: strings.Repeat("ab", 32), From: day(-1), To: day(1), Profiles: []string{"person-dual"}})

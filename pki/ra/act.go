@@ -133,6 +133,9 @@ func (r *Registrar) may(ctx context.Context, rec Record, do casework.Action, who
 	if err == nil && (do == Submit || do == Approve) {
 		err = r.based(ctx, rec, do)
 	}
+	if err == nil {
+		err = r.upToDate(rec, do)
+	}
 	if err == nil && do == Produce {
 		_, err = r.Package(rec, nil)
 	}

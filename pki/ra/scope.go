@@ -115,7 +115,7 @@ func (r *Registrar) bodyStands(ctx context.Context, a enroll.Application) error 
 	if err := t.Stands(a.Body, r.today()); err != nil || a.Body == "" {
 		return err
 	}
-	return t.Allows(a.Body, a.Profile, r.Profiles[a.Profile].Policy)
+	return t.Allows(a.Body, a.Profile, r.InForce()[a.Profile].Policy)
 }
 
 // whole is the store without a scope, for what must be looked up everywhere.

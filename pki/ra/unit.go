@@ -382,7 +382,7 @@ func (r *Registrar) fromUnit(ctx context.Context, f Form) (Form, error) {
 	if f.Subject.ST == "" && f.Subject.L == "" {
 		f.Subject.ST, f.Subject.L = u.ST, u.L
 	}
-	kinds := r.Profiles[f.Profile].Identity
+	kinds := r.InForce()[f.Profile].Identity
 	if f.Identity.Kind == "" && f.Identity.Number == "" && slices.Contains(kinds, "credit-code") {
 		f.Identity.Kind = "credit-code"
 	}

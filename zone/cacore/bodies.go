@@ -23,7 +23,7 @@ func (c Config) bodies(is *ca.Issuer, people *access.People) (*body.Keeper, erro
 	if err != nil {
 		return nil, err
 	}
-	return &body.Keeper{Register: is.Bodies, People: people, Profiles: is.Profiles, Principal: org.O, Now: c.Now}, nil
+	return &body.Keeper{Register: is.Bodies, People: people, Profiles: is.InForce, Principal: org.O, Now: c.Now}, nil
 }
 
 // bodyOf carries out what a registration system's people decided about who
@@ -83,6 +83,6 @@ func figuresOf(is *ca.Issuer, store *castore.Store) func(ctx context.Context, si
 	return func(ctx context.Context, since time.Time) ([]enroll.Figure, time.Time, error) {
 		now := is.Now()
 		list, err := store.Figures(ctx, since, now)
-		return slices.DeleteFunc(list, func(f enroll.Figure) bool { return is.Profiles[f.Profile].Internal }), now, err
+		return slices.DeleteFunc(list, func(f enroll.Figure) bool { return is.InForce()[f.Profile].Internal }), now, err
 	}
 }

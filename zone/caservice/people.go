@@ -68,7 +68,7 @@ func orderOf(r proposal.Record) enroll.Staff {
 
 // bodies keep the register of who registers for whom. A body's unit is on the
 // register of units, and its agreement is a file kept here.
-func (c Config) bodies(ctx context.Context, db *sqldb.DB, store ra.Store, set profile.Set) (*body.Keeper, error) {
+func (c Config) bodies(ctx context.Context, db *sqldb.DB, store ra.Store, set func() profile.Set) (*body.Keeper, error) {
 	if err := body.Migrate(ctx, db); err != nil {
 		return nil, err
 	}
