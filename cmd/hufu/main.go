@@ -38,6 +38,7 @@ type commands struct {
 	Describe  describeCmd  `cmd:"" help:"系统说明：组成、功能、证书内容、算法、密钥清单（材料3）。"`
 	Root      rootCmd      `cmd:"" help:"离线根：建立、收入请求、签发、撤销。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
+	Takeover  takeoverCmd  `cmd:"" help:"业务承接：核对另一机构移交的证书、列表、密钥和注册资料。"`
 }
 
 // Exit codes of the contract.

@@ -196,6 +196,17 @@ func (d *Device) Generate(label string) (crypto.Signer, error) {
 	return k, nil
 }
 
+// Import keeps a key that was made elsewhere under a new label. What comes from
+// outside cannot be proven to be nowhere else: it is for keys that another
+// institution handed over.
+func (d *Device) Import(label string, key *sm2.PrivateKey) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	secret := key.D.FillBytes(make([]byte, 32))
+	defer clear(secret)
+	return d.store(label, "sm2", secret)
+}
+
 // NewMaster makes a wrapping key under a new label.
 func (d *Device) NewMaster(label string) error {
 	d.mu.Lock()
