@@ -208,6 +208,13 @@ func (t *Takeover) Plan(ctx context.Context, manifest string) (p Plan, err error
 	if _, err := t.authority(ctx, m, manifest); err != nil {
 		return p, err
 	}
+	wards, err := t.Store.Wards(ctx)
+	if err != nil {
+		return p, err
+	}
+	if err := free(wards, "", manifest); err != nil {
+		return p, err
+	}
 	have, err := t.Store.Pieces(ctx, manifest)
 	if err != nil {
 		return p, err
@@ -276,6 +283,9 @@ func (t *Takeover) Do(ctx context.Context, order, manifest string, withKey bool)
 	if i := slices.IndexFunc(wards, func(w Ward) bool { return w.Order == order }); i >= 0 && wards[i].Done {
 		return t.guard(wards[i], ca)
 	}
+	if err := free(wards, order, manifest); err != nil {
+		return err
+	}
 	if _, err := t.authority(ctx, m, manifest); err != nil {
 		return err
 	}
@@ -320,6 +330,16 @@ func (t *Takeover) guard(w Ward, ca *cert.Certificate) error {
 	}
 	if t.Issuer.Changed != nil {
 		t.Issuer.Changed()
+	}
+	return nil
+}
+
+// free refuses a package that another order took.
+func free(wards []Ward, order, manifest string) error {
+	for _, w := range wards {
+		if w.Manifest == manifest && w.Order != order {
+			return handed("ca", "已经承接（变更 %s）", w.Order)
+		}
 	}
 	return nil
 }
