@@ -414,3 +414,16 @@ func (t *Takeover) take(ctx context.Context, w Ward, m handover.Manifest, ca *ce
 	}
 	return nil
 }
+
+// Taken finds a certificate taken over whose status can still be changed.
+func (is *Issuer) Taken(ctx context.Context, serial []byte) (Issued, error) {
+	c, err := is.Store.Certificate(ctx, serial)
+	if err != nil {
+		return c, err
+	}
+	if c.Profile != WardProfile {
+		return c, NoCert.At("serial", NoCert.Clause).Because("不是承接的证书")
+	}
+	_, err = is.issuerOf(c)
+	return c, err
+}

@@ -16,7 +16,7 @@ var declared = map[string]map[string]string{
 		"setting.change/propose": "ca.admin", "setting.change/confirm": "ca.super", "setting.change/reject": "ca.super", "setting.change/withdraw": "ca.admin",
 		"authority.request-new/propose": "ca.admin", "authority.request-new/confirm": "ca.super", "authority.request-new/reject": "ca.super", "authority.request-new/withdraw": "ca.admin",
 		"authority.import-new/propose": "ca.admin", "authority.import-new/confirm": "ca.super", "authority.import-new/reject": "ca.super", "authority.import-new/withdraw": "ca.admin", "authority.import-new/release": "ca.operator",
-		"handover.piece": "ca.admin", "authority.takeover/propose": "ca.admin", "authority.takeover/confirm": "ca.super", "authority.takeover/reject": "ca.super", "authority.takeover/withdraw": "ca.admin",
+		"handover.piece": "ca.admin", "taken.status/propose": "ca.admin", "taken.status/confirm": "ca.super", "taken.status/reject": "ca.super", "taken.status/withdraw": "ca.admin", "authority.takeover/propose": "ca.admin", "authority.takeover/confirm": "ca.super", "authority.takeover/reject": "ca.super", "authority.takeover/withdraw": "ca.admin",
 		"authority.forgo/propose": "ca.admin", "authority.forgo/confirm": "ca.super", "authority.forgo/reject": "ca.super", "authority.forgo/withdraw": "ca.admin",
 		"responder.key/propose": "ca.admin", "responder.key/confirm": "ca.super", "responder.key/reject": "ca.super", "responder.key/withdraw": "ca.admin",
 		"authority.revoke/propose": "ca.admin", "authority.revoke/confirm": "ca.super", "authority.revoke/reject": "ca.super", "authority.revoke/withdraw": "ca.admin",

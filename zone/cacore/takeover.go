@@ -2,6 +2,7 @@ package cacore
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/crl"
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/format/handover"
 	"github.com/hufu-pki/hufu/hsm"
@@ -75,7 +77,81 @@ func (a *authorities) taking() []proposal.Matter {
 			{Name: "reason", Title: "依据", Kind: "long", Need: true},
 		},
 		Read: a.readTakeover, Do: a.takeOver,
+	}, {
+		Name: "taken.status", Title: "改变承接证书的状态", Clause: "GM/T 0034 §12.3", Propose: access.CAAdmin, Confirm: access.CASuper,
+		Fields: []proposal.Field{
+			{Name: "serial", Title: "证书序列号", Kind: "text", Need: true},
+			{Name: "do", Title: "办理", Kind: "choice", Need: true, Choices: []proposal.Choice{{Value: "revoke", Title: "撤销"}, {Value: "freeze", Title: "冻结"}, {Value: "unfreeze", Title: "解冻"}}},
+			{Name: "code", Title: "撤销原因", Kind: "text", Hint: "如 superseded；撤销时填写"}, {Name: "reason", Title: "依据", Kind: "long", Need: true},
+		},
+		Read: a.readTaken, Do: a.changeTaken,
 	}}
+}
+
+// takenChange is what a proposal about a certificate taken over says: its holder
+// has no case at the registration desk.
+type takenChange struct {
+	Serial string `json:"serial"`
+	Do     string `json:"do"`
+	Code   string `json:"code,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// takenDo are the changes and what people call them.
+var takenDo = map[string]string{"revoke": "撤销", "freeze": "冻结", "unfreeze": "解冻"}
+
+func (a *authorities) readTaken(ctx context.Context, content []byte) (proposal.Shown, error) {
+	var t takenChange
+	if err := strict.JSON(content, &t); err != nil {
+		return proposal.Shown{}, ca.BadHandover.At("content", takeoverClause).Because("字段为 serial、do、code、reason")
+	}
+	if err := reasonOf(t.Reason); err != nil {
+		return proposal.Shown{}, err
+	}
+	t.Serial = strings.ToUpper(t.Serial)
+	serial, err := hex.DecodeString(t.Serial)
+	if err != nil || len(serial) == 0 {
+		return proposal.Shown{}, ca.NoCert.At("serial", ca.NoCert.Clause)
+	}
+	c, err := a.issuers["operating"].Taken(ctx, serial)
+	if err != nil {
+		return proposal.Shown{}, err
+	}
+	held := c.Revoked && c.Reason == crl.Reasons["certificateHold"]
+	code, known := crl.Reasons[t.Code]
+	switch {
+	case takenDo[t.Do] == "":
+		return proposal.Shown{}, ca.BadReason.At("do", ca.BadReason.Clause).ToFix("请使用 revoke、freeze 或 unfreeze")
+	case t.Do == "revoke" && (!known || code == crl.Reasons["certificateHold"]), t.Do != "revoke" && t.Code != "":
+		return proposal.Shown{}, ca.BadReason.At("code", ca.BadReason.Clause).Because("%.40q", t.Code)
+	case c.Revoked && !held:
+		return proposal.Shown{}, ca.Revoked.At("serial", ca.Revoked.Clause)
+	case t.Do == "freeze" && held:
+		return proposal.Shown{}, ca.Held.At("serial", ca.Held.Clause)
+	case t.Do == "unfreeze" && !held:
+		return proposal.Shown{}, ca.NotHeld.At("serial", ca.NotHeld.Clause)
+	}
+	canonical, err := json.Marshal(t)
+	return proposal.Shown{Content: canonical, Title: takenDo[t.Do] + " " + t.Serial, Lines: []proposal.Line{
+		{Name: "证书序列号", Value: t.Serial}, {Name: "办理", Value: takenDo[t.Do]}, {Name: "撤销原因", Value: t.Code}, {Name: "依据", Value: t.Reason},
+	}}, err
+}
+
+// changeTaken changes the status of both certificates of a pair, once.
+func (a *authorities) changeTaken(ctx context.Context, r proposal.Record) ([]byte, error) {
+	var t takenChange
+	if err := json.Unmarshal(r.Content, &t); err != nil {
+		return nil, err
+	}
+	serial, err := hex.DecodeString(t.Serial)
+	if err != nil {
+		return nil, err
+	}
+	is := a.issuers["operating"]
+	if t.Do == "revoke" {
+		return nil, is.EndInternal(ctx, "taken-"+r.ID, serial, crl.Reasons[t.Code])
+	}
+	return nil, is.HoldInternal(ctx, "taken-"+r.ID, serial, t.Do == "freeze")
 }
 
 func (a *authorities) readTakeover(ctx context.Context, content []byte) (proposal.Shown, error) {
