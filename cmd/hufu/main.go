@@ -35,6 +35,8 @@ type commands struct {
 	Restore   restoreCmd   `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
 	Roles     rolesCmd     `cmd:"" help:"角色权限表：谁可以办理什么。"`
 	Root      rootCmd      `cmd:"" help:"离线根：建立、收入请求、签发、撤销。"`
+	Ceremony  ceremonyCmd  `cmd:"" help:"密钥仪式：分管、更换份额、销毁、纪要。"`
+	Custodian custodianCmd `cmd:"" help:"份额保管人：启动时交出份额。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 
@@ -78,7 +80,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, usageText(err))
 		return exitUsage
 	}
-	return code(k.Run())
+	return code(k.Run(commandName(k.Command())))
 }
 
 // code says what went wrong in the way the contract has it.
@@ -115,5 +117,8 @@ func code(err error) int {
 
 // errExit1 marks failures the contract gives exit code 1.
 var errExit1 = errors.New("未办理")
+
+// commandName is the command as it was typed, for those that share a body.
+type commandName string
 
 func now() time.Time { return time.Now() }

@@ -69,7 +69,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"up": up, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
+			"up": up, "answers": answers, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
 			"tampered": tampered, "forged": forged, "order": order, "shows": shows, "returned": returned,
 		},
 	})
@@ -121,8 +121,14 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 		_ = cmd.Process.Kill()
 		_ = logs.Close()
 	})
+	held := len(args) > 0 && args[0] == "--quorum"
 	deadline := time.Now().Add(20 * time.Second)
 	for {
+		_, first := os.Stat(filepath.Join(dir, "waiting", "ca.json"))
+		_, second := os.Stat(filepath.Join(dir, "waiting", "km.json"))
+		if held && first == nil && second == nil { // it waits for its custodians
+			return
+		}
 		data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
 		if err == nil {
 			var e map[string]string
@@ -142,6 +148,22 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("up did not answer in 20 s")
 		}
 	}
+}
+
+// answers waits until a held start answers.
+func answers(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 400 {
+		if data, err := os.ReadFile(ts.MkAbs("D/endpoints.json")); err == nil {
+			var e map[string]string
+			ts.Check(json.Unmarshal(data, &e))
+			for k, v := range e {
+				ts.Setenv(strings.ToUpper(k), v)
+			}
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("it does not answer after the shares were given")
 }
 
 // down ends it with SIGTERM and expects endpoints.json to be gone.

@@ -51,6 +51,8 @@ var staff = []struct {
 	{"ra-producer", "制证员", access.RAProducer}, {"ra-super", "注册超级管理员", access.RASuper}, {"ra-audit-admin", "注册审计管理员", access.RAAuditAdmin}, {"ra-admin", "注册业务管理员", access.RAAdmin}, {"ra-auditor", "注册审计员", access.RAAuditor},
 	{"ca-super", "超级管理员", access.CASuper}, {"ca-audit-admin", "审计管理员", access.CAAuditAdmin}, {"ca-admin", "业务管理员", access.CAAdmin},
 	{"ca-operator", "业务操作员甲", access.CAOperator}, {"ca-operator2", "业务操作员乙", access.CAOperator}, {"ca-auditor", "审计员", access.CAAuditor},
+	{"ca-custodian1", "份额保管人甲", access.CACustodian}, {"ca-custodian2", "份额保管人乙", access.CACustodian}, {"ca-custodian3", "份额保管人丙", access.CACustodian},
+	{"ca-custodian4", "份额保管人丁", access.CACustodian}, {"ca-custodian5", "份额保管人戊", access.CACustodian},
 	{"km-super", "密钥管理超级管理员", access.KMSuper}, {"km-audit-admin", "密钥管理审计管理员", access.KMAuditAdmin}, {"km-admin", "密钥管理业务管理员", access.KMAdmin},
 	{"km-operator", "密钥管理业务操作员", access.KMOperator}, {"km-auditor", "密钥管理审计员", access.KMAuditor},
 	{"km-forensic1", "司法取证员甲", access.KMForensic}, {"km-forensic2", "司法取证员乙", access.KMForensic}, {"km-forensic3", "司法取证员丙", access.KMForensic},
