@@ -51,6 +51,18 @@ func table() map[string]map[string]string {
 				}
 			}
 		}
+		for role, hands := range tops[system] {
+			for _, v := range verbs {
+				name := "people." + v + ":" + role
+				if v == staff.Freeze {
+					all[system][name+"/propose"] = hands[1]
+					continue
+				}
+				for _, step := range []string{"propose", "confirm", "reject", "withdraw", "release"} {
+					all[system][name+"/"+step] = hands[0]
+				}
+			}
+		}
 	}
 	return all
 }
@@ -122,6 +134,9 @@ func open(t *testing.T) *world {
 	}
 	w.signIn("ca", "ca-operator2")
 	w.signIn("km", "km-forensic2")
+	w.signIn("km", "km-forensic3")
+	w.signIn("ca", "ca-custodian2")
+	w.signIn("ca", "ca-custodian3")
 	return w
 }
 
@@ -144,8 +159,8 @@ func base() int {
 
 // holder is who holds a role since the ceremony.
 func holder(r access.Role) string {
-	if r == access.KMForensic {
-		return "km-forensic1"
+	if r == access.KMForensic || r == access.CACustodian {
+		return strings.Replace(string(r), ".", "-", 1) + "1"
 	}
 	return strings.Replace(string(r), ".", "-", 1)
 }
@@ -428,6 +443,7 @@ func (w *world) tries() map[string]try {
 			return code
 		}
 		w.changes(m, s)
+		w.top(m, s)
 	}
 	id := w.sign("ca-admin", "/api/v1/proposals", propose("people.revoke:ca.operator", staff.Change{ID: "ca-operator2", Reason: "核对"}))
 	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
@@ -618,6 +634,54 @@ func (w *world) changes(m map[string]try, s access.System) {
 						who = and // nobody agrees with themselves
 					}
 					return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": id})
+				}
+			}
+		}
+	}
+}
+
+// top are the changes to those at the top: three custodians take a step each.
+func (w *world) top(m map[string]try, s access.System) {
+	for role, hands := range tops[s.Name] {
+		one := holder(access.Role(hands[0]))
+		two, three := one[:len(one)-1]+"2", one[:len(one)-1]+"3"
+		prefix := role[:2]
+		person := func(kind string) access.PersonID { return access.PersonID(prefix + "-" + kind + "-" + role[3:]) }
+		all := func(o map[string]any) string {
+			id := w.sign(one, "/api/v1/proposals", o)
+			w.sign(two, "/api/v1/proposals", map[string]any{"act": proposal.Confirm, "id": id})
+			return id
+		}
+		for _, id := range []access.PersonID{person("x"), person("y")} {
+			p := all(propose("people.add:"+role, staff.Change{ID: id, Name: "某", CSR: request(w.t, "某")}))
+			w.sign(three, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": p})
+			w.done(one, p)
+		}
+		freezer := holder(access.Role(hands[1]))
+		w.done(freezer, w.sign(freezer, "/api/v1/proposals", propose("people.freeze:"+role, staff.Change{ID: person("y"), Reason: "核对"})))
+		for verb, c := range map[string]staff.Change{
+			staff.Add: {ID: person("z"), Name: "某", CSR: request(w.t, "某")}, staff.Renew: {ID: person("x"), CSR: request(w.t, "某")},
+			staff.Freeze: {ID: person("x"), Reason: "核对"}, staff.Unfreeze: {ID: person("y"), Reason: "核对"}, staff.Revoke: {ID: person("x"), Reason: "核对"},
+		} {
+			name := "people." + verb + ":" + role
+			m[s.Name+" "+name+"/propose"] = func(r access.Role) string { return w.order(holder(r), "/api/v1/proposals", propose(name, c)) }
+			if verb == staff.Freeze {
+				continue
+			}
+			id, agreed := w.sign(one, "/api/v1/proposals", propose(name, c)), all(propose(name, c))
+			for _, act := range []string{"confirm", "reject", "withdraw", "release"} {
+				m[s.Name+" "+name+"/"+act] = func(r access.Role) string {
+					who, on := holder(r), id
+					if act == "release" {
+						on = agreed
+					}
+					if who == one && act != "withdraw" {
+						who = map[string]string{"release": three}[act]
+						if who == "" {
+							who = two
+						}
+					}
+					return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": on})
 				}
 			}
 		}

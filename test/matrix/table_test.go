@@ -4,9 +4,9 @@ package matrix
 // the running systems are held to it. Of a change: who proposes, who agrees.
 var declared = map[string]map[string]string{
 	"ca": {
-		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
+		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
 		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
-		"crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor",
+		"crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian",
 		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
 		"authority.request/propose": "ca.admin", "authority.request/confirm": "ca.super", "authority.request/reject": "ca.super", "authority.request/withdraw": "ca.admin",
 		"authority.import/propose": "ca.admin", "authority.import/confirm": "ca.super", "authority.import/reject": "ca.super", "authority.import/withdraw": "ca.admin",
@@ -37,7 +37,13 @@ var declared = map[string]map[string]string{
 }
 
 var chain = map[string]map[string][2]string{
-	"ca": {"ca.admin": {"ca.super", "ca.audit-admin"}, "ca.auditor": {"ca.audit-admin", "ca.super"}, "ca.operator": {"ca.admin", "ca.super"}, "ra.admin": {"ca.operator", "ca.operator"}, "ra.auditor": {"ca.operator", "ca.operator"}},
+	"ca": {"ca.custodian": {"ca.admin", "ca.super"}, "ca.admin": {"ca.super", "ca.audit-admin"}, "ca.auditor": {"ca.audit-admin", "ca.super"}, "ca.operator": {"ca.admin", "ca.super"}, "ra.admin": {"ca.operator", "ca.operator"}, "ra.auditor": {"ca.operator", "ca.operator"}},
 	"ra": {"ra.clerk": {"ra.admin", "ra.super"}, "ra.reviewer": {"ra.admin", "ra.super"}, "ra.producer": {"ra.admin", "ra.super"}},
 	"km": {"km.admin": {"km.super", "km.audit-admin"}, "km.auditor": {"km.audit-admin", "km.super"}, "km.operator": {"km.admin", "km.super"}, "km.forensic": {"km.admin", "km.super"}},
+}
+
+// tops are the people whom three custodians make, and who freezes them.
+var tops = map[string]map[string][2]string{
+	"ca": {"ca.super": {"ca.custodian", "ca.audit-admin"}, "ca.audit-admin": {"ca.custodian", "ca.super"}, "ra.super": {"ca.custodian", "ca.audit-admin"}, "ra.audit-admin": {"ca.custodian", "ca.super"}},
+	"km": {"km.super": {"km.forensic", "km.audit-admin"}, "km.audit-admin": {"km.forensic", "km.super"}},
 }
