@@ -46,6 +46,9 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	keeper := &staff.Keeper{DB: db, People: people, Now: c.Now, Issue: func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
 		return own.Issue(ctx, request, name, point)
 	}}
+	register := &km.StaffRegister{CA: own, Store: store}
+	keeper.Status = publish(register)
+	g.Go(register.Run)
 	keys := &pool{vault: vault, keeper: &km.Keeper{Vault: vault, Store: store}, store: store, device: c.Device, now: c.Now}
 	g.Go(keys.keeper.Run)
 	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}).Start()
@@ -78,6 +81,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	})
 	shares(site, changes, custody, vault.Cert)
 	keys.queries(site, authorities(c.CAs))
+	published(site.Mux, c, store)
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
 		func(ctx context.Context, _ *struct{}) (*status, error) {
@@ -85,6 +89,55 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 			return &status{s}, err
 		})
 	return g.Serve("密钥管理接口", c.Console, site.Mux)
+}
+
+// Reasons of RFC 5280 §5.3.1, as the CA gives them.
+const (
+	superseded         = 4
+	certificateHold    = 6
+	privilegeWithdrawn = 9
+)
+
+// publish puts what became of a person's certificate on the centre's own list;
+// what they may do here is for the register.
+func publish(r *km.StaffRegister) func(ctx context.Context, request, verb string, der []byte) error {
+	reasons := map[string]int{staff.Freeze: certificateHold, staff.Unfreeze: km.StaffGood, staff.Revoke: privilegeWithdrawn, staff.Renew: superseded}
+	return func(ctx context.Context, request, verb string, der []byte) error {
+		serial, err := r.CA.SerialOf(der)
+		if err != nil {
+			return err
+		}
+		return r.Set(ctx, request, serial, reasons[verb])
+	}
+}
+
+// Paths of what the centre's own CA publishes through its console.
+const (
+	PathStaffList = "/crl/km-staff.crl"
+	PathStaffCA   = "/aia/km-staff-ca.cer"
+)
+
+// StaffPlace is where staff certificates say their status and issuer are found,
+// at the console's address.
+func StaffPlace(console string) profile.Place {
+	return profile.Place{CRL: console + PathStaffList, Issuer: console + PathStaffCA}
+}
+
+func published(mux *http.ServeMux, c Config, store *kmstore.Store) {
+	mux.HandleFunc("GET "+PathStaffList, func(w http.ResponseWriter, r *http.Request) {
+		der, err := store.SignedStaffList(r.Context())
+		if err != nil || der == nil {
+			slog.Error("list of staff certificates", "err", err)
+			http.Error(w, "列表尚未签发", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/pkix-crl")
+		_, _ = w.Write(der) // whoever asked has gone
+	})
+	mux.HandleFunc("GET "+PathStaffCA, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/pkix-cert")
+		_, _ = w.Write(c.Staff.Raw) // whoever asked has gone
+	})
 }
 
 // OwnShare is what a custodian needs to release: their share, sealed to their

@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,13 +100,24 @@ func (c Config) bootstrap(ctx context.Context) (World, error) {
 	} else if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
 		return World{}, fmt.Errorf("%w: 监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
 	}
-	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）"}}
+	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）", c.kmURL(public)}}
 	for _, step := range []func(context.Context) error{y.keys, y.authorities, y.institution, y.keyCentre, y.finish} {
 		if err := step(ctx); err != nil {
 			return World{}, fmt.Errorf("初始化: %w", err)
 		}
 	}
 	return y.world, os.Remove(mark)
+}
+
+// kmURL is the key centre's console as its people reach it: on the public URL's
+// host when it listens on all addresses.
+func (c Config) kmURL(public string) string {
+	if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
+		if u, err := url.Parse(public); err == nil {
+			return "http://" + net.JoinHostPort(u.Hostname(), strconv.Itoa(c.BasePort+portKMConsole))
+		}
+	}
+	return c.url(portKMConsole)
 }
 
 func (y *ceremony) note(format string, args ...any) {
@@ -319,7 +332,7 @@ func (y *ceremony) keyCentre(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	place := ca.Place(y.world.PublicURL, 0)
+	place := y.world.staffPlace()
 	if _, err = y.seal(y.km, kmcore.KeyStaffCA, "server", "密钥管理系统", point(idKey), y.kmCA, place, "km-identity"); err != nil {
 		return err
 	}

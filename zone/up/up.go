@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/hsm/soft"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/caescrow"
@@ -93,6 +94,16 @@ type World struct {
 	PublicURL string    `json:"public_url"` // in certificates, for ever
 	CPS       string    `json:"cps"`
 	Accord    string    `json:"agreement"`
+	KMURL     string    `json:"km_url,omitempty"` // in certificates of the key centre's people; none in folders from before
+}
+
+// staffPlace is where certificates of the key centre's people say that their
+// status is found.
+func (w World) staffPlace() profile.Place {
+	if w.KMURL == "" {
+		return ca.Place(w.PublicURL, 0)
+	}
+	return kmcore.StaffPlace(w.KMURL)
 }
 
 // ErrBusy is returned when another process holds the folder.
@@ -247,7 +258,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	}
 	km := func(ctx context.Context, ready func(), dev *soft.Device) error {
 		return kmcore.Run(ctx, kmcore.Config{
-			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: ca.Place(w.PublicURL, 0),
+			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
 			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
 		}, ready)
 	}
