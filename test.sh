@@ -10,7 +10,7 @@ step() { printf '\n== %s\n' "$*"; }
 if [ $quick = 0 ]; then
 	step "tools"
 	need=()
-	for pair in openssl:openssl ldapsearch:ldap-utils slapd:slapd psql:postgresql chromium:chromium curl:curl python3:python3 node:nodejs npm:npm; do
+	for pair in openssl:openssl ldapsearch:ldap-utils slapd:slapd psql:postgresql chromium:chromium curl:curl python3:python3 node:nodejs npm:npm zbarimg:zbar-tools pdffonts:poppler-utils; do
 		PATH="$PATH:/usr/sbin" command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
 	done
 	fc-list 2>/dev/null | grep -qi 'noto.*cjk' || need+=(fonts-noto-cjk fontconfig)

@@ -13,6 +13,7 @@ var (
 	KeyInUse      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.key_in_use", Text: "该签名公钥已有在办申请或有效证书", Clause: "GM/T 0034 §12.1", Fix: "请用新的密钥对重新生成证书请求"}
 	NotChecked    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_checked", Text: "缺少身份查验、告知或协议的记录，不能审核通过", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请退回录入员补录"}
 	NotIssued     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_issued", Text: "证书尚未签发", Clause: "GM/T 0034 §12.1", Fix: "请在审核通过并签发后制证"}
+	NotYet        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_yet", Text: "案件还没有到这一步", Clause: "GM/T 0034 §12.1", Fix: "请在提交之后打印回执"}
 	NotLive       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_live", Text: "该证书不是本机构签发的有效证书", Clause: "GM/T 0034 §12.3", Fix: "请核对序列号；已撤销的证书无需再次撤销"}
 	BadReason     = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
 	Pending       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}

@@ -1,6 +1,7 @@
 package va
 
 import (
+	"bytes"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -10,20 +11,30 @@ import (
 // as the certificate has the status it was made from.
 type presigned struct {
 	answer  Answer
+	id      []byte // the CertID's bytes
 	of      name
 	status  status
 	by      *delegate
 	refresh time.Time // from then on a new one is made
 }
 
-// cache keeps presigned answers by the bytes of the CertID they repeat. A full
-// shard drops any one of its answers: it can be signed again.
+// pack lays what is read together side by side: with many answers, what finding
+// one costs is the memory it lies in.
+func (p *presigned) pack() {
+	n, m := len(p.id), len(p.id)+len(p.answer.ETag)
+	all := append(append(append(make([]byte, 0, m+len(p.answer.DER)), p.id...), p.answer.ETag...), p.answer.DER...)
+	p.id, p.answer.ETag, p.answer.DER = all[:n:n], all[n:m:m], all[m:]
+}
+
+// cache keeps presigned answers by the hash of the CertID they repeat; of two
+// with one hash the later stays. A full shard drops any one of its answers: it
+// can be signed again.
 type cache struct {
 	seed   maphash.Seed
 	max    int // of one shard
 	shards [cacheShards]struct {
 		sync.RWMutex
-		of map[string]*presigned
+		of map[uint64]*presigned
 	}
 }
 
@@ -32,26 +43,33 @@ func newCache(limit int) *cache {
 }
 
 func (c *cache) get(id []byte) *presigned {
-	s := &c.shards[maphash.Bytes(c.seed, id)%cacheShards]
+	h := maphash.Bytes(c.seed, id)
+	s := &c.shards[h%cacheShards]
 	s.RLock()
-	defer s.RUnlock()
-	return s.of[string(id)]
+	p := s.of[h]
+	s.RUnlock()
+	if p == nil || !bytes.Equal(p.id, id) {
+		return nil
+	}
+	return p
 }
 
-func (c *cache) put(id []byte, p *presigned) {
-	s := &c.shards[maphash.Bytes(c.seed, id)%cacheShards]
+func (c *cache) put(p *presigned) {
+	p.pack()
+	h := maphash.Bytes(c.seed, p.id)
+	s := &c.shards[h%cacheShards]
 	s.Lock()
 	defer s.Unlock()
 	if s.of == nil {
-		s.of = map[string]*presigned{}
+		s.of = map[uint64]*presigned{}
 	}
-	if _, ok := s.of[string(id)]; !ok && len(s.of) >= c.max {
+	if _, ok := s.of[h]; !ok && len(s.of) >= c.max {
 		for other := range s.of {
 			delete(s.of, other)
 			break
 		}
 	}
-	s.of[string(id)] = p
+	s.of[h] = p
 }
 
 func (c *cache) len() (n int) {

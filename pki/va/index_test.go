@@ -72,7 +72,7 @@ func TestAStatusIsReadBackAsItWasPut(t *testing.T) {
 func TestAFullCacheStaysAtItsBound(t *testing.T) {
 	c := newCache(128)
 	for i := range uint64(5000) {
-		c.put(binary.BigEndian.AppendUint64(nil, i), &presigned{})
+		c.put(&presigned{id: binary.BigEndian.AppendUint64(nil, i)})
 	}
 	if n := c.len(); n > 128 || n < 100 {
 		t.Errorf("%d kept", n)

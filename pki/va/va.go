@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -169,7 +168,7 @@ type Answer struct {
 	Live       bool // made for this question: nobody may give it to another
 	ThisUpdate time.Time
 	NextUpdate time.Time
-	ETag       string // of an answer that is not live: SM3 of the DER in quotes
+	ETag       []byte // of an answer that is not live: SM3 of the DER in quotes
 	Err        error  // why Code is not Successful
 }
 
@@ -316,9 +315,10 @@ func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time
 		a.Live = true
 		return a
 	}
-	a.ETag = `"` + hex.EncodeToString(alg.Digest(a.DER)) + `"`
-	r.cache.put(req.IDs[0].Raw, &presigned{a, of, s, d, now.Add(next.Sub(now) / 2)})
-	return a
+	a.ETag = fmt.Appendf(nil, `"%x"`, alg.Digest(a.DER))
+	p := &presigned{a, req.IDs[0].Raw, of, s, d, now.Add(next.Sub(now) / 2)}
+	r.cache.put(p)
+	return p.answer
 }
 
 // single is the answer about one certificate. Whatever was ever issued is

@@ -135,6 +135,30 @@ assert.ok(done.sign && done.enc, 'both certificates');
 assert.equal(done.events.filter(e => e.did === 'approve').pop().note, '材料齐全');
 await shot(producer, 'case');
 
+// What goes on paper can be read back: an independent decoder finds the case's
+// number in the bars of the printed form, receipt and list.
+const bars = file => execFileSync('zbarimg', ['-q', '--raw', '-Sdisable', '-Scode128.enable', file], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim().split('\n');
+await press(producer, 'a.button:has-text("打印申请表")');
+await producer.waitForSelector('h2:has-text("证书申请表")');
+assert.match(await producer.textContent('.paper'), /第二十一条/, 'the form says what was told, and by which article');
+for (const [where, button] of [['form', '打印'], ['receipt', '打印'], ['list', '打印清单']]) {
+  if (where === 'receipt') { await press(producer, 'a.button:has-text("回到案件")'); await press(producer, 'a.button:has-text("打印回执")'); await producer.waitForSelector('h2:has-text("办结回执")'); }
+  if (where === 'list') { await goTo(producer, '制证清单'); await producer.selectOption('[name=state]', 'delivered'); await producer.waitForSelector('h2:has-text("已交付")'); }
+  const file = `${dir}/../paper-${where}`;
+  await producer.evaluate(() => { window.printed = 0; window.print = () => { window.printed++; }; });
+  await press(producer, `button:text-is("${button}")`);
+  assert.equal(await producer.evaluate(() => window.printed), 1, 'the printer is asked');
+  await producer.pdf({ path: file + '.pdf', preferCSSPageSize: true });
+  execFileSync('pdftoppm', ['-r', '300', '-png', '-singlefile', file + '.pdf', file + '-print']);
+  assert.ok(bars(file + '-print.png').includes(id), `${where}: no bars with ${id}`);
+  assert.equal(execFileSync('pdffonts', [file + '.pdf'], { encoding: 'utf8' }).split('\n').slice(2).filter(l => l && !/ yes +(yes|no) +yes/.test(l)).length, 0, 'every font is inside the file');
+  await shot(producer, 'paper-' + where);
+}
+await goTo(producer, '工作台');
+await producer.fill('form[action="/scanned"] [name=id]', id);
+await press(producer, 'form[action="/scanned"] button');
+await producer.waitForSelector(`h1:has-text("${id}")`);
+
 // A draft is given up, another application is refused for good.
 const form = { profile: 'person-dual', subject: { C: 'CN', CN: '李四' }, identity: { kind: 'resident-id', number: '11010519491231002X' }, csr: csr('李四') };
 writeFileSync(`${dir}/../li.json`, JSON.stringify(form));

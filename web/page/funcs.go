@@ -49,6 +49,7 @@ var builtin = template.FuncMap{
 	"bar":  func(done, all int) string { return fmt.Sprintf("%d", percent(done, all)) },
 	"dict": dict,
 	"icon": icon,
+	"bars": bars,
 }
 
 func show(t time.Time, form string) string {

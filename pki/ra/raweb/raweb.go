@@ -41,6 +41,7 @@ var nav = []page.Link{
 	{Path: "/guide/reissue", Title: "补办", Icon: "key"},
 	{Path: "/guide/amend", Title: "更正", Icon: "doc"},
 	{Path: "/bulks", Title: "批量变更", Icon: "stop"},
+	{Path: "/production", Title: "制证清单", Icon: "list"},
 	{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
 	{Path: "/profiles", Title: "证书模板", Icon: "doc"},
 	{Path: "/reminders", Title: "到期提醒", Icon: "doc"},
@@ -82,6 +83,9 @@ func (p *Pages) Mount() error {
 		"GET /cases":                 {"cases", p.cases},
 		"GET /cases/{id}":            {"case", p.one},
 		"GET /cases/{id}/edit":       {"apply", p.apply},
+		"GET /cases/{id}/form":       {"form", p.form},
+		"GET /cases/{id}/receipt":    {"receipt", p.receipt},
+		"GET /production":            {"production", p.production},
 		"GET /apply":                 {"apply", p.apply},
 		"GET /sheets":                {"sheets", p.sheets},
 		"GET /sheets/{id}":           {"sheet", p.sheet},
@@ -110,6 +114,7 @@ func (p *Pages) Mount() error {
 			return h.read(r, who)
 		}))
 	}
+	mux.HandleFunc("GET /scanned", p.scanned)
 	return page.Assets(mux)
 }
 

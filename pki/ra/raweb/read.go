@@ -235,5 +235,5 @@ func (p *Pages) readings(r *http.Request, who access.Person) (string, any, error
 	for _, c := range list {
 		d = append(d, line{c, ra.Ways[c.Way]})
 	}
-	return "个人信息查阅统计", d, err
+	return "个人信息查阅", d, err
 }

@@ -1,6 +1,7 @@
 package raweb
 
 import (
+	"cmp"
 	"html/template"
 	"maps"
 	"slices"
@@ -31,6 +32,9 @@ func choices(words map[string]string, only ...string) (list []choice) {
 }
 
 var audiences = map[string]string{"government": "政务部门内部", "public": "企事业单位与公众", "system": "系统自身"}
+
+// attributes are a subject's parts as forms call them.
+var attributes = map[string]string{"C": "国家", "ST": "省（自治区、直辖市）", "L": "市（地区）", "O": "单位", "OU": "部门", "CN": "名称", "E": "电子邮件"}
 
 var publications = map[string]string{"full": "全文公布", "digest": "只公布摘要"}
 
@@ -71,6 +75,8 @@ var funcs = template.FuncMap{
 		}
 		return strings.Join(parts, "，")
 	},
+	"attr":   func(t string) string { return cmp.Or(attributes[t], t) },
+	"inc":    func(i int) int { return i + 1 },
 	"picked": func(state string) bool { return bulk[casework.State(state)] },
 }
 

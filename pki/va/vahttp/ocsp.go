@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -95,15 +96,43 @@ func (p *Public) cacheable(c *fasthttp.RequestCtx, a va.Answer) (notModified boo
 	var buf [96]byte
 	age := max(int64(a.NextUpdate.Sub(p.Now())/time.Second)/2, 0)
 	b := strconv.AppendInt(append(buf[:0], "max-age="...), age, 10)
-	h.SetBytesV("Cache-Control", append(b, ", public, no-transform, must-revalidate"...))
-	h.Set("ETag", a.ETag)
-	h.SetBytesV("Last-Modified", fasthttp.AppendHTTPDate(buf[:0], a.ThisUpdate))
-	h.SetBytesV("Expires", fasthttp.AppendHTTPDate(buf[:0], a.NextUpdate))
-	if c.IsPost() || !matches(c, a.ETag) {
+	h.SetCanonical(nameCacheControl, append(b, ", public, no-transform, must-revalidate"...))
+	h.SetCanonical(nameETag, a.ETag)
+	h.SetCanonical(nameLastModified, p.dates.of(a.ThisUpdate))
+	h.SetCanonical(nameExpires, p.dates.of(a.NextUpdate))
+	if c.IsPost() || !matches(c, string(a.ETag)) {
 		return false
 	}
 	p.notModified(c)
 	return true
+}
+
+// Names of headers as fasthttp writes them, so that it need not put them right.
+var (
+	nameCacheControl = []byte("Cache-Control")
+	nameETag         = []byte("ETag")
+	nameLastModified = []byte("Last-Modified")
+	nameExpires      = []byte("Expires")
+)
+
+// dates keeps HTTP's writing of recent seconds: answers signed together share
+// theirs, and writing one costs as much as finding the answer.
+type dates [4096]atomic.Pointer[date]
+
+type date struct {
+	unix int64
+	text []byte // never changed
+}
+
+func (d *dates) of(t time.Time) []byte {
+	unix := t.Unix()
+	slot := &d[uint64(unix)%uint64(len(d))]
+	if known := slot.Load(); known != nil && known.unix == unix {
+		return known.text
+	}
+	made := &date{unix, fasthttp.AppendHTTPDate(nil, t)}
+	slot.Store(made)
+	return made.text
 }
 
 func (p *Public) notModified(c *fasthttp.RequestCtx) {

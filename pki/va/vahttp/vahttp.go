@@ -34,9 +34,10 @@ type Public struct {
 
 	Stats Stats
 
-	ocsp string
-	root *os.Root
-	aia  map[string]file
+	ocsp  string
+	root  *os.Root
+	aia   map[string]file
+	dates dates
 }
 
 // file is a small file served from memory.
