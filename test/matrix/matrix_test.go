@@ -5,6 +5,7 @@ package matrix
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/staff"
+	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -95,6 +97,7 @@ type attempt struct {
 // world is every system, running, with everybody signed in.
 type world struct {
 	t       *testing.T
+	dir     string
 	e       desk.Endpoints
 	people  map[string]*desk.Person
 	refused map[string]map[attempt]int // by system
@@ -116,7 +119,7 @@ func open(t *testing.T) *world {
 			t.Error(failed)
 		}
 	})
-	w := &world{t: t, people: map[string]*desk.Person{}, refused: map[string]map[attempt]int{"ca": {}, "ra": {}, "km": {}}}
+	w := &world{t: t, dir: dir, people: map[string]*desk.Person{}, refused: map[string]map[attempt]int{"ca": {}, "ra": {}, "km": {}}}
 	for w.e.RA == "" {
 		select {
 		case <-ended:
@@ -376,7 +379,7 @@ func (w *world) audited(s access.System) {
 // covered says under which acts of the table each operation of an interface is
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
-	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "evidence-file": "ra.evidence-file",
+	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "due": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "evidence-file": "ra.evidence-file",
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
@@ -458,15 +461,47 @@ func (w *world) tries() map[string]try {
 	enc := w.cases(m, gets)
 	w.court(m, enc)
 	m["km km.custody"] = gets("custody")
-	m["km km.pool"] = gets("pool", "drills", "keys/"+enc)
+	m["km km.pool"] = gets("pool", "drills", "due", "keys/"+enc)
 	w.matter(m, "km", "km.marks", map[string]int{"low": 100, "high": 200}, "km-operator", "km-admin")
 	w.matter(m, "km", "km.master", map[string]string{"reason": "核对"}, "km-admin", "km-super")
+	w.age(enc)
+	old := map[string]string{"before": time.Now().AddDate(-11, 0, 0).Format("2006-01-02"), "reason": "核对"}
+	w.matter(m, "km", "km.destroy", old, "km-operator", "km-admin")
+	agreed := w.agree("km.destroy", old, "km-operator", "km-admin")
+	m["km km.destroy/release"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": agreed})
+	}
 	for _, name := range []string{"km.make", "km.drill"} {
 		m["km "+name+"/propose"] = func(r access.Role) string {
 			return w.order(holder(r), "/api/v1/proposals", propose(name, map[string]int{"count": 1}))
 		}
 	}
 	return m
+}
+
+// age makes one archived key so old that it may be destroyed.
+func (w *world) age(but string) {
+	w.t.Helper()
+	db, err := sqldb.Open(w.t.Context(), filepath.Join(w.dir, "km", "km.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	not, err := hex.DecodeString(but)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = db.Write(w.t.Context(), func(tx *sqldb.Tx) error {
+		n, err := tx.Exec(`UPDATE held SET state = 3, retired_at = 1 WHERE pair = (SELECT MIN(pair) FROM held WHERE state = 2 AND serial <> $1)`, not)
+		if err != nil || n != 1 {
+			return errors.Join(err, fmt.Errorf("%d keys", n))
+		}
+		_, err = tx.Exec(`UPDATE vault SET in_use = in_use - 1, history = history + 1`)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func propose(matter string, content any) map[string]any {

@@ -27,7 +27,7 @@ import (
 // do needs a running core.
 func Matters() []proposal.Matter {
 	list := append((&staff.Keeper{}).Matters(staff.KM), (&pool{}).matters()...)
-	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter())
+	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter(), (&km.Retention{}).Matter())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -51,7 +51,8 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	g.Go(register.Run)
 	keys := &pool{vault: vault, keeper: &km.Keeper{Vault: vault, Store: store}, store: store, device: c.Device, now: c.Now}
 	g.Go(keys.keeper.Run)
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}).Start()
+	old := &km.Retention{Vault: vault, Store: store}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(append(keeper.Matters(staff.KM), keys.matters()...), old.Matter())}).Start()
 	custody, ok, err := store.Custody(g.Context())
 	if err != nil {
 		return err
@@ -81,6 +82,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	})
 	shares(site, changes, custody, vault.Cert)
 	keys.queries(site, authorities(c.CAs))
+	due(site, old)
 	published(site.Mux, c, store)
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
@@ -138,6 +140,19 @@ func published(mux *http.ServeMux, c Config, store *kmstore.Store) {
 		w.Header().Set("Content-Type", "application/pkix-cert")
 		_, _ = w.Write(c.Staff.Raw) // whoever asked has gone
 	})
+}
+
+// due lists archived keys whose time has come; nothing changes.
+func due(site *api.Site, old *km.Retention) {
+	type query struct {
+		Before string `query:"before" doc:"退出使用早于，如 2014-01-31；省略为允许的最晚一天"`
+		After  int64  `query:"after" doc:"上一页最后一个的编号"`
+	}
+	api.Handle(site, api.Op{ID: "due", Method: http.MethodGet, Path: "/api/v1/due", Summary: "到期可销毁的归档密钥（试算，不作改动）"},
+		func(ctx context.Context, in *query) (*api.Body[km.DueList], error) {
+			list, err := old.Dry(ctx, in.Before, in.After)
+			return &api.Body[km.DueList]{Body: list}, err
+		})
 }
 
 // OwnShare is what a custodian needs to release: their share, sealed to their

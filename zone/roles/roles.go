@@ -46,7 +46,7 @@ func Matrix() []Row {
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":
-			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计、单个密钥的状态和演练记录", s.Roles, "", "GM/T 0034 §6.3.4"},
+			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计、单个密钥的状态、演练记录和到期的归档密钥", s.Roles, "", "GM/T 0034 §6.3.4"},
 				Row{s.Name, "km.custody", "取得本人保管的份额（密封）", []access.Role{access.KMForensic}, "", "GM/T 0034 §10.3"})
 		}
 		rows = append(rows, changes(s.Name)...)
