@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/hufu-pki/hufu/pki/ra"
@@ -29,7 +30,7 @@ type upCmd struct {
 }
 
 func (c *upCmd) Run(ctx context.Context) error {
-	conf := up.Config{Dir: c.Dir, Addr: c.Addr, BasePort: c.BasePort, PublicURL: c.PublicURL, Now: now, Out: os.Stdout, Quorum: c.Quorum, Remind: c.RemindDays, ExtendedRevoked: c.OCSPNeverIssued == "revoked"}
+	conf := up.Config{Dir: c.Dir, Addr: c.Addr, BasePort: c.BasePort, PublicURL: c.PublicURL, Now: now, Out: os.Stdout, Quorum: c.Quorum, Log: slog.Default().Handler(), Remind: c.RemindDays, ExtendedRevoked: c.OCSPNeverIssued == "revoked"}
 	if err := ra.RemindDays(c.RemindDays); err != nil {
 		return err
 	}

@@ -380,7 +380,7 @@ func (w *world) audited(s access.System) {
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
 	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "due": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "evidence-file": "ra.evidence-file",
-	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
+	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "audit-archives": "audit.archives", "audit-archive-file": "audit.archives", "audit-archived": "audit.archives", "audit-figures": "audit.figures", "system-log": "audit.system-log", "audit-archive-prepare": "audit.archive", "audit-archive": "audit.archive", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
@@ -445,6 +445,20 @@ func (w *world) tries() map[string]try {
 			}
 			return code
 		}
+		w.close(s)
+		m[s.Name+" audit.archives"] = gets("audit/archives", "audit/archives/1", "audit/archives/1/file")
+		m[s.Name+" audit.figures"] = gets("audit/figures")
+		m[s.Name+" audit.system-log"] = gets("system-log")
+		m[s.Name+" audit.archive"] = func(r access.Role) string {
+			if r == s.Auditor { // something to close
+				w.mark(s)
+			}
+			code := w.call(holder(r), "POST", "/api/v1/audit/archive/prepare", struct{}{}, new(api.Prepared))
+			if code != "" {
+				w.call(holder(r), "POST", "/api/v1/audit/archive", map[string]any{"last": 0, "claim": access.Claim{Cert: w.people[holder(r)].Cert, At: time.Now(), Nonce: rand.Text(), Signature: []byte{1}}}, nil)
+			}
+			return code
+		}
 		w.changes(m, s)
 		w.top(m, s)
 	}
@@ -477,6 +491,25 @@ func (w *world) tries() map[string]try {
 		}
 	}
 	return m
+}
+
+// mark marks all there is, close closes it as a period.
+func (w *world) mark(s access.System) { w.audits(s, "mark") }
+
+func (w *world) close(s access.System) {
+	w.mark(s)
+	w.audits(s, "archive")
+}
+
+func (w *world) audits(s access.System, act string) {
+	who := holder(s.Auditor)
+	var st api.Prepared
+	w.must(who, "POST", "/api/v1/audit/"+act+"/prepare", struct{}{}, &st)
+	claim, err := w.people[who].Claim(st)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.must(who, "POST", "/api/v1/audit/"+act, map[string]any{"last": st.Last, "claim": claim}, nil)
 }
 
 // age makes one archived key so old that it may be destroyed.

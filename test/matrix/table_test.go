@@ -5,6 +5,7 @@ package matrix
 var declared = map[string]map[string]string{
 	"ca": {
 		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
+		"audit.archives": "ca.audit-admin ca.auditor", "audit.figures": "ca.audit-admin ca.auditor", "audit.system-log": "ca.audit-admin ca.auditor", "audit.archive": "ca.auditor",
 		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
 		"crl.publish/propose": "ca.operator", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian",
 		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
@@ -15,6 +16,7 @@ var declared = map[string]map[string]string{
 	},
 	"ra": {
 		"read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor", "audit.list": "ra.audit-admin ra.auditor", "audit.export": "ra.audit-admin ra.auditor", "audit.mark": "ra.auditor",
+		"audit.archives": "ra.audit-admin ra.auditor", "audit.figures": "ra.audit-admin ra.auditor", "audit.system-log": "ra.audit-admin ra.auditor", "audit.archive": "ra.auditor",
 		"ra.draft": "ra.clerk", "ra.sheet": "ra.clerk", "ra.evidence": "ra.clerk", "ra.package": "ra.producer", "ra.read": "ra.super ra.audit-admin ra.admin ra.clerk ra.reviewer ra.producer ra.auditor",
 		"ra.issue/submit": "ra.clerk", "ra.issue/discard": "ra.clerk", "ra.issue/withdraw": "ra.clerk", "ra.issue/approve": "ra.reviewer", "ra.issue/return": "ra.reviewer", "ra.issue/reject": "ra.reviewer", "ra.issue/produce": "ra.producer",
 		"ra.revoke/revoke": "ra.clerk", "ra.revoke/approve": "ra.reviewer", "ra.revoke/reject": "ra.reviewer", "ra.revoke/withdraw": "ra.clerk",
@@ -29,6 +31,7 @@ var declared = map[string]map[string]string{
 	},
 	"km": {
 		"read": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "audit.list": "km.audit-admin km.auditor", "audit.export": "km.audit-admin km.auditor", "audit.mark": "km.auditor",
+		"audit.archives": "km.audit-admin km.auditor", "audit.figures": "km.audit-admin km.auditor", "audit.system-log": "km.audit-admin km.auditor", "audit.archive": "km.auditor",
 		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "km.custody": "km.forensic",
 		"km.judicial/propose": "km.operator", "km.judicial/confirm": "km.forensic", "km.judicial/reject": "km.forensic", "km.judicial/withdraw": "km.operator", "km.judicial/release": "km.forensic",
 		"km.marks/propose": "km.operator", "km.marks/confirm": "km.admin", "km.marks/reject": "km.admin", "km.marks/withdraw": "km.operator", "km.make/propose": "km.operator", "km.drill/propose": "km.operator",

@@ -62,6 +62,7 @@ const (
 // Config is where a service zone runs and whom it talks to.
 type Config struct {
 	Dir       string // of the published copies and audit files
+	Log       string // folder of the process\'s log; may be empty
 	Database  string
 	Device    hsm.Device
 	Console   string // address of the registration desk
@@ -310,7 +311,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	g.Go(worker.Run)
 	site := (&api.Site{
 		Staff: access.RA.Roles,
-		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now,
+		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now, Archive: filepath.Join(c.Dir, "archive"), Log: c.Log,
 	}).Start()
 	binder := &raevidence.Binder{
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,

@@ -53,6 +53,10 @@ func Matrix() []Row {
 		rows = append(rows,
 			Row{s.Name, "audit.list", "查询审计记录", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
 			Row{s.Name, "audit.export", "导出审计账本", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, "audit.archives", "查看归档清单、查询和下载归档日志", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, "audit.figures", "查看审计统计", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, "audit.system-log", "查询系统日志", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, audit.ActArchive, "日志归档：关闭一个期间", []access.Role{s.Auditor}, "", "GM/T 0034 §5.3.8"},
 			Row{s.Name, audit.ActMark, "标记已审计", []access.Role{s.Auditor}, "", "GM/T 0034 §10.5"})
 	}
 	return rows

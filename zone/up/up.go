@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hufu-pki/hufu/base/journal"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/hsm/soft"
@@ -52,6 +53,7 @@ type Config struct {
 	Remind          []int             // days before the end on which holders are reminded, rising
 	Publish         *ldappush.Server  // an external directory to publish into; nil is none
 	Links           http.RoundTripper // carries links between zones; nil is plain HTTP
+	Log             slog.Handler      // where the log goes beside the folder's journal; nil keeps no journal
 	Quorum          bool              // shares the keys of CA and key centre out to custodians, if that was not done
 }
 
@@ -122,6 +124,15 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer release()
+	if c.Log != nil {
+		j, err := journal.Open(c.path("log"), journal.FileMax, journal.Keep)
+		if err != nil {
+			return err
+		}
+		defer j.Close()
+		slog.SetDefault(slog.New(slog.NewMultiHandler(c.Log, slog.NewJSONHandler(j, nil))))
+		defer func() { slog.SetDefault(slog.New(c.Log)) }()
+	}
 	w, err := c.world(ctx)
 	if ctx.Err() != nil {
 		return nil // asked to end before it began; a ceremony half held is held anew
@@ -258,7 +269,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	}
 	km := func(ctx context.Context, ready func(), dev *soft.Device) error {
 		return kmcore.Run(ctx, kmcore.Config{
-			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
+			Dir: c.path("km"), Log: c.path("log"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
 			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
 		}, ready)
 	}
@@ -272,7 +283,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
 		}
 		return cacore.Run(ctx, cacore.Config{
-			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: dev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
+			Dir: c.path("ca"), Log: c.path("log"), Database: c.path("ca", "ca.db"), Device: dev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
 			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks,
 		}, ready)
@@ -283,7 +294,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			return err
 		}
 		return caservice.Run(ctx, caservice.Config{
-			Dir: c.path("ra"), Database: c.path("ra", "ra.db"), Device: dev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
+			Dir: c.path("ra"), Log: c.path("log"), Database: c.path("ra", "ra.db"), Device: dev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, OCSPRoot: rootStatus, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
