@@ -35,6 +35,7 @@ type commands struct {
 	Backup    backupCmd    `cmd:"" help:"备份：联机、加密、增量。"`
 	Restore   restoreCmd   `cmd:"" help:"恢复备份，或补回已发布而数据库缺少的记录。"`
 	Roles     rolesCmd     `cmd:"" help:"角色权限表：谁可以办理什么。"`
+	Describe  describeCmd  `cmd:"" help:"系统说明：组成、功能、证书内容、算法、密钥清单（材料3）。"`
 	Root      rootCmd      `cmd:"" help:"离线根：建立、收入请求、签发、撤销。"`
 	Ceremony  ceremonyCmd  `cmd:"" help:"密钥仪式：分管、更换份额、销毁、纪要。"`
 	Custodian custodianCmd `cmd:"" help:"份额保管人：启动时交出份额。"`

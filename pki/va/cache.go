@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +16,15 @@ type presigned struct {
 	of      name
 	status  status
 	by      *delegate
-	refresh time.Time // from then on a new one is made
+	refresh time.Time     // from then on a new one is made
+	seen    atomic.Uint64 // changes of the index after which the status was compared
+}
+
+// given is the answer as it is handed out at some time.
+func (p *presigned) given(now time.Time) Answer {
+	a := p.answer
+	a.Keep = max(a.NextUpdate.Sub(now)/2, 0)
+	return a
 }
 
 // pack lays what is read together side by side: with many answers, what finding

@@ -151,7 +151,7 @@ func (r *Responder) issued(body []byte) error {
 	if err != nil {
 		return err
 	}
-	r.index.Load().put(nameOf(n, c.Serial), func(old status) status {
+	r.mark(nameOf(n, c.Serial), func(old status) status {
 		// Entries after a snapshot may come twice; a status already known is newer.
 		s := old&^public | good(n)
 		if c.Public {
@@ -176,13 +176,19 @@ func (r *Responder) changed(body []byte) error {
 		slog.Error("status service: a reason RFC 5280 does not have", "reason", reason)
 		reason = 0
 	}
-	r.index.Load().put(nameOf(n, c.Serial), func(old status) status {
+	r.mark(nameOf(n, c.Serial), func(old status) status {
 		if !c.Revoked {
 			return (old | good(n)).release()
 		}
 		return (old | good(n)).revoke(reason, c.At)
 	})
 	return nil
+}
+
+// mark changes a status, and then has every answer given before compared again.
+func (r *Responder) mark(n name, change func(old status) status) {
+	r.index.Load().put(n, change)
+	r.changes.Add(1)
 }
 
 // listed keeps the newest list of each scope: by number within one CA, by time

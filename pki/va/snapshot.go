@@ -276,6 +276,7 @@ func (r *Responder) take(h header, x *index) error {
 	defer r.lists.Unlock()
 	r.next, r.front, r.lists.of = h.Entries, front, crls
 	r.index.Store(x)
+	r.changes.Add(1)
 	r.book.Store(b.serve(r.names()))
 	r.asOf.Store(min(h.AsOf, r.Now().UnixNano()))
 	return nil

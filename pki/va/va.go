@@ -44,6 +44,7 @@ type Responder struct {
 	others   []*delegate // never changed after Start
 	book     atomic.Pointer[book]
 	index    atomic.Pointer[index]
+	changes  atomic.Uint64 // grows after every change of the index, never 0
 	cache    *cache
 	seats    chan struct{}
 	wake     chan struct{}
@@ -81,6 +82,7 @@ func (r *Responder) Start() error {
 	r.seats, r.wake = make(chan struct{}, seats), make(chan struct{}, 1)
 	r.lists.of = map[string]record.CRL{}
 	r.index.Store(new(index))
+	r.changes.Store(1)
 	r.book.Store(new(book))
 	for _, o := range r.Others {
 		d, err := delegated(o.Signer, o.Cert)
@@ -168,8 +170,9 @@ type Answer struct {
 	Live       bool // made for this question: nobody may give it to another
 	ThisUpdate time.Time
 	NextUpdate time.Time
-	ETag       []byte // of an answer that is not live: SM3 of the DER in quotes
-	Err        error  // why Code is not Successful
+	Keep       time.Duration // how long it may be kept without asking again, if it is not live
+	ETag       []byte        // of an answer that is not live: SM3 of the DER in quotes
+	Err        error         // why Code is not Successful
 }
 
 func failure(code ocsp.Code, err error) Answer {
@@ -191,7 +194,7 @@ func (r *Responder) Respond(ctx context.Context, der []byte) Answer {
 	if id, ok := ocsp.Sole(der); ok && !r.SignedOnly {
 		p, fresh := r.presigned(id, now)
 		if fresh {
-			return p.answer
+			return p.given(now)
 		}
 		stale = p
 	}
@@ -204,18 +207,24 @@ func (r *Responder) Respond(ctx context.Context, der []byte) Answer {
 	}
 	a := r.answer(ctx, req, now)
 	if a.Code != ocsp.Successful && stale != nil && now.Before(stale.answer.NextUpdate) {
-		return stale.answer // the device is away; what it signed before still holds
+		return stale.given(now) // the device is away; what it signed before still holds
 	}
 	return a
 }
 
 // presigned finds an answer that still says the truth, and whether it is fresh.
-// The status is compared at each use, so that no change can be overtaken by an
-// answer being signed at that moment.
+// The status is compared at the first use after any change, so that no change
+// can be overtaken by an answer being signed at that moment.
 func (r *Responder) presigned(id []byte, now time.Time) (p *presigned, fresh bool) {
 	p = r.cache.get(id)
-	if p == nil || r.index.Load().get(p.of) != p.status {
+	if p == nil {
 		return nil, false
+	}
+	if at := r.changes.Load(); p.seen.Load() != at { // something has changed; did this?
+		if r.index.Load().get(p.of) != p.status {
+			return nil, false
+		}
+		p.seen.Store(at)
 	}
 	return p, now.Before(p.refresh) && p.by == r.speaks(p.of)
 }
@@ -316,9 +325,9 @@ func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time
 		return a
 	}
 	a.ETag = fmt.Appendf(nil, `"%x"`, alg.Digest(a.DER))
-	p := &presigned{a, req.IDs[0].Raw, of, s, d, now.Add(next.Sub(now) / 2)}
+	p := &presigned{answer: a, id: req.IDs[0].Raw, of: of, status: s, by: d, refresh: now.Add(next.Sub(now) / 2)}
 	r.cache.put(p)
-	return p.answer
+	return p.given(now)
 }
 
 // single is the answer about one certificate. Whatever was ever issued is

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/csr"
@@ -43,12 +45,18 @@ type world struct {
 	cmd   *exec.Cmd
 	began time.Time
 	busy  atomic.Int32
+	teams []team
 
 	mu      sync.Mutex
 	agreed  []string          // applications whose approval was acknowledged
 	shown   map[string]pair   // certificates that were shown before a kill, by application
 	ended   []string          // revocations whose approval was acknowledged
 	revoked map[string]string // application by its revocation
+	held    map[string]bool   // applications frozen, or released again, by the last acknowledged case
+	holds   []string          // freezings and releases whose approval was acknowledged
+	unsure  map[string]bool   // applications whose freezing or release was under way at a kill
+	given   []string          // recoveries whose last approval was acknowledged
+	of      map[string]string // application by its recovery
 }
 
 // pair is what a subscriber is given.
@@ -59,7 +67,8 @@ func TestKillsLoseNothing(t *testing.T) {
 	if *long {
 		rounds = 50
 	}
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "D"), base: 31000, shown: map[string]pair{}, revoked: map[string]string{}}
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "D"), base: 31000, shown: map[string]pair{}, revoked: map[string]string{},
+		held: map[string]bool{}, unsure: map[string]bool{}, of: map[string]string{}}
 	w.bin = filepath.Join(t.TempDir(), "hufu")
 	if out, err := exec.Command("go", "build", "-o", w.bin, "../../cmd/hufu").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -81,8 +90,8 @@ func TestKillsLoseNothing(t *testing.T) {
 			between++
 		}
 	}
-	t.Logf("%d kills under load of %d clients, %d of them between Intend and Record; acknowledged: %d approvals, %d pairs shown, %d revocations",
-		counted, clients, between, len(w.agreed), len(w.shown), len(w.ended))
+	t.Logf("%d kills under load of %d clients, %d of them between Intend and Record; acknowledged: %d approvals, %d pairs shown, %d revocations, %d freezings and releases, %d recoveries",
+		counted, clients, between, len(w.agreed), len(w.shown), len(w.ended), len(w.holds), len(w.given))
 	if *long && between == 0 {
 		t.Error("no kill fell between Intend and Record: the test proves too little")
 	}
@@ -136,9 +145,12 @@ func (w *world) person(name string) *desk.Person {
 func (w *world) load(after time.Duration) (full bool, intended int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	for range clients {
-		wg.Go(func() { w.client(ctx) })
+	var ready sync.WaitGroup
+	ready.Add(clients)
+	for i := range clients {
+		wg.Go(func() { w.client(ctx, w.team(i), ready.Done) })
 	}
+	ready.Wait() // the time is that of the work, not of signing in
 	time.Sleep(after)
 	for range 200 {
 		if full = w.busy.Load() == clients; full {
@@ -152,25 +164,37 @@ func (w *world) load(after time.Duration) (full bool, intended int) {
 	return full, w.intended()
 }
 
-func (w *world) client(ctx context.Context) {
-	clerk, reviewer := w.person("ra-clerk"), w.person("ra-reviewer")
-	if clerk.SignIn(ctx) != nil || reviewer.SignIn(ctx) != nil {
+// client applies again and again, and has what it was given before revoked,
+// frozen and released, or its encryption key recovered, in turn.
+func (w *world) client(ctx context.Context, t team, ready func()) {
+	err := errors.Join(t.clerk.SignIn(ctx), t.reviewer.SignIn(ctx), t.admin.SignIn(ctx), t.producer.SignIn(ctx))
+	ready()
+	if err != nil {
 		return
 	}
-	last := ""
-	for n := 1; ctx.Err() == nil; n++ {
+	last, cold := "", ""
+	for n := mrand.IntN(6); ctx.Err() == nil; n++ {
 		form := w.form()
 		w.busy.Add(1)
-		id, err := w.submit(ctx, clerk, form)
+		id, err := w.submit(ctx, t.clerk, form)
 		if err == nil {
-			_, err = reviewer.RA(ctx, "approve", desk.Args{Words: []string{id}})
+			_, err = t.reviewer.RA(ctx, "approve", desk.Args{Words: []string{id}})
 		}
 		if err == nil {
 			w.note(func() { w.agreed = append(w.agreed, id) })
-			err = w.look(ctx, clerk, last)
+			err = w.look(ctx, t.clerk, last)
 		}
-		if err == nil && n%3 == 0 {
-			err = w.revoke(ctx, clerk, reviewer, last)
+		if err == nil {
+			switch n % 6 {
+			case 0, 3:
+				err = w.revoke(ctx, t, last)
+			case 1:
+				cold, err = last, w.hold(ctx, t, last, true)
+			case 4:
+				err = w.hold(ctx, t, cold, false)
+			case 5:
+				err = w.recover(ctx, t, last)
+			}
 		}
 		w.busy.Add(-1)
 		if err != nil {
@@ -178,6 +202,81 @@ func (w *world) client(ctx context.Context) {
 		}
 		last = id
 	}
+}
+
+// team is the people of one client; their keys are opened once.
+type team struct{ clerk, reviewer, admin, producer *desk.Person }
+
+func (w *world) team(i int) team {
+	for len(w.teams) <= i {
+		w.teams = append(w.teams, team{w.person("ra-clerk"), w.person("ra-reviewer"), w.person("ra-admin"), w.person("ra-producer")})
+	}
+	return w.teams[i]
+}
+
+// serial is that of the signing certificate an application was shown.
+func (w *world) serial(id string) string {
+	var p pair
+	w.note(func() { p = w.shown[id] })
+	c, err := cert.Parse(p.sign)
+	if err != nil {
+		return ""
+	}
+	return c.SerialHex()
+}
+
+// hold has a pair that was shown frozen, or released when its freezing is done.
+func (w *world) hold(ctx context.Context, t team, id string, freeze bool) error {
+	serial, verb := w.serial(id), "unfreeze"
+	if freeze {
+		verb = "freeze"
+	}
+	if serial == "" {
+		return nil
+	}
+	out, err := t.clerk.RA(ctx, verb, desk.Args{Words: []string{serial}, Asker: "unit"})
+	if refusal.Of(err) != nil && !freeze {
+		return nil // the freezing is still under way
+	}
+	if err != nil {
+		return err
+	}
+	turn := out.(desk.ID).ID
+	w.note(func() { w.unsure[id] = true })
+	if _, err := t.reviewer.RA(ctx, "approve", desk.Args{Words: []string{turn}}); err != nil {
+		return err
+	}
+	w.note(func() { w.holds = append(w.holds, turn); w.held[id] = freeze; delete(w.unsure, id) })
+	return nil
+}
+
+// recover has the encryption key of a pair that was shown given back under a new
+// signing key.
+func (w *world) recover(ctx context.Context, t team, id string) error {
+	serial := w.serial(id)
+	if serial == "" {
+		return nil
+	}
+	file := filepath.Join(w.t.TempDir(), "new.csr")
+	if err := os.WriteFile(file, csr.PEM(request()), 0o600); err != nil {
+		return err
+	}
+	if _, err := t.producer.RA(ctx, "produce", desk.Args{Words: []string{id}, Out: filepath.Join(filepath.Dir(file), "given")}); err != nil {
+		return err
+	}
+	out, err := t.clerk.RA(ctx, "recover", desk.Args{Words: []string{serial}, CSR: file, Note: "载体损坏"})
+	if err != nil {
+		return err
+	}
+	turn := out.(desk.ID).ID
+	if _, err := t.reviewer.RA(ctx, "approve", desk.Args{Words: []string{turn}}); err != nil {
+		return err
+	}
+	if _, err := t.admin.RA(ctx, "authorise", desk.Args{Words: []string{turn}}); err != nil {
+		return err
+	}
+	w.note(func() { w.given = append(w.given, turn); w.of[turn] = id })
+	return nil
 }
 
 func (w *world) note(f func()) {
@@ -200,29 +299,25 @@ func (w *world) look(ctx context.Context, p *desk.Person, id string) error {
 }
 
 // revoke has a pair that was shown revoked.
-func (w *world) revoke(ctx context.Context, clerk, reviewer *desk.Person, id string) error {
-	var p pair
-	w.note(func() { p = w.shown[id] })
-	if p.sign == nil {
+func (w *world) revoke(ctx context.Context, t team, id string) error {
+	serial := w.serial(id)
+	if serial == "" {
 		return nil
 	}
-	c, err := cert.Parse(p.sign)
-	if err != nil {
-		return err
-	}
-	out, err := clerk.RA(ctx, "revoke", desk.Args{Words: []string{c.SerialHex()}, Reason: "keyCompromise"})
+	out, err := t.clerk.RA(ctx, "revoke", desk.Args{Words: []string{serial}, Reason: "keyCompromise"})
 	if err != nil {
 		return err
 	}
 	turn := out.(desk.ID).ID
-	if _, err := reviewer.RA(ctx, "approve", desk.Args{Words: []string{turn}}); err != nil {
+	if _, err := t.reviewer.RA(ctx, "approve", desk.Args{Words: []string{turn}}); err != nil {
 		return err
 	}
 	w.note(func() { w.ended = append(w.ended, turn); w.revoked[turn] = id })
 	return nil
 }
 
-func (w *world) form() []byte {
+// request is a PKCS#10 request of a new key.
+func request() []byte {
 	key, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err)
@@ -231,8 +326,12 @@ func (w *world) form() []byte {
 	if err != nil {
 		panic(err)
 	}
+	return der
+}
+
+func (w *world) form() []byte {
 	data, err := json.Marshal(map[string]any{
-		"profile": "person-dual", "csr": string(csr.PEM(der)), "identity": map[string]string{"kind": "resident-id", "number": "11010519491231002X"},
+		"profile": "person-dual", "csr": string(csr.PEM(request())), "identity": map[string]string{"kind": "resident-id", "number": "11010519491231002X"},
 		"subject": map[string]string{"C": "CN", "O": "某某局（样例）", "CN": "样例" + rand.Text()[:6]},
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,8 +45,14 @@ func (w *world) settled() {
 		}
 		w.shown[id] = pair{v.Sign, v.Enc}
 	}
-	for _, id := range w.ended {
+	for _, id := range slices.Concat(w.ended, w.holds) {
 		w.until(p, id, deadline, func(v raapi.CaseView) bool { return v.State == "done" })
+	}
+	for _, id := range w.given {
+		v := w.until(p, id, deadline, func(v raapi.CaseView) bool { return v.Sign != nil && v.Enc != nil })
+		if old := w.shown[w.of[id]]; !bytes.Equal(old.enc, v.Enc) || bytes.Equal(old.sign, v.Sign) {
+			w.t.Errorf("recovery %s: the encryption certificate must stay and the signing certificate must not", id)
+		}
 	}
 }
 
@@ -200,6 +207,10 @@ func (w *world) agree() {
 	for _, application := range w.revoked {
 		gone[application] = true
 	}
+	replaced := map[string]bool{} // signing certificates that a recovery ends
+	for _, application := range w.of {
+		replaced[application] = true
+	}
 	listed, directory := w.listed(), w.directory()
 	issuer, err := cert.FromPEM(readFile(w.t, filepath.Join(w.dir, "certificates", "operating-ca.pem")))
 	if err != nil {
@@ -222,6 +233,12 @@ func (w *world) agree() {
 			}
 			if gone[id] && !revoked {
 				w.t.Errorf("%s: its revocation was acknowledged", c.SerialHex())
+			}
+			if frozen, asked := w.held[id]; asked && !w.unsure[id] && frozen != revoked {
+				w.t.Errorf("%s: frozen was acknowledged as %t", c.SerialHex(), frozen)
+			}
+			if sign := bytes.Equal(der, p.sign); replaced[id] && revoked != sign {
+				w.t.Errorf("%s: after a recovery its signing certificate ends and its encryption certificate stays; revoked is %t", c.SerialHex(), revoked)
 			}
 			if asked++; revoked {
 				dead++

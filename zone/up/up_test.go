@@ -21,6 +21,7 @@ import (
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
+	"github.com/hufu-pki/hufu/zone/describe"
 	"github.com/hufu-pki/hufu/zone/desk"
 	"github.com/hufu-pki/hufu/zone/up"
 )
@@ -109,6 +110,32 @@ func TestZonesTalkOnlyInBytesThatCanBeReplayed(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("ending: %v", err)
+	}
+	everyKeyIsListed(t, dir)
+}
+
+// everyKeyIsListed compares the keys that lie in the folder with the inventory
+// an applicant hands in (材料3, 密钥管理机制).
+func everyKeyIsListed(t *testing.T, dir string) {
+	t.Helper()
+	listed := map[string]bool{}
+	for _, k := range describe.Keys {
+		listed[k.Label+".key"] = k.Label != ""
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "keys", "*.key"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if !listed[filepath.Base(f)] {
+			t.Errorf("%s is not in the inventory of keys", f)
+		}
+		delete(listed, filepath.Base(f))
+	}
+	for name, real := range listed {
+		if real {
+			t.Errorf("%s is in the inventory and not in the folder", name)
+		}
 	}
 }
 

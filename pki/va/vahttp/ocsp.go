@@ -90,17 +90,20 @@ func (p *Public) answer(c *fasthttp.RequestCtx, a va.Answer) {
 
 // cacheable writes the headers of RFC 5019 §6.2 and reports whether the asker
 // has the answer already. Its date says when the status was known; max-age
-// ends half way to nextUpdate, when a new answer is signed.
+// ends half way to nextUpdate, when a new answer is signed. What validates a
+// stored answer is for GET: nobody stores the answer to a POST (RFC 9110 §9.3.3).
 func (p *Public) cacheable(c *fasthttp.RequestCtx, a va.Answer) (notModified bool) {
 	h := &c.Response.Header
 	var buf [96]byte
-	age := max(int64(a.NextUpdate.Sub(p.Now())/time.Second)/2, 0)
-	b := strconv.AppendInt(append(buf[:0], "max-age="...), age, 10)
+	b := strconv.AppendInt(append(buf[:0], "max-age="...), int64(a.Keep/time.Second), 10)
 	h.SetCanonical(nameCacheControl, append(b, ", public, no-transform, must-revalidate"...))
+	if c.IsPost() {
+		return false
+	}
 	h.SetCanonical(nameETag, a.ETag)
 	h.SetCanonical(nameLastModified, p.dates.of(a.ThisUpdate))
 	h.SetCanonical(nameExpires, p.dates.of(a.NextUpdate))
-	if c.IsPost() || !matches(c, string(a.ETag)) {
+	if !matches(c, string(a.ETag)) {
 		return false
 	}
 	p.notModified(c)
