@@ -73,6 +73,11 @@ func (s Step) sum(id string) string {
 	return hex.EncodeToString(alg.Digest([]byte(id), []byte{0}, data))
 }
 
+// head is what the chain begins with: which ceremony this is.
+func (m *Minutes) head() string {
+	return hex.EncodeToString(alg.Digest(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s", m.ID, m.Kind, m.Zone, m.Subject, m.Begun.UTC().Format(time.RFC3339))))
+}
+
 // text is what those present sign of a step: readable, and bound to all before
 // it by the sum.
 func (m *Minutes) text(s Step) []byte {
@@ -110,8 +115,8 @@ func (z Zone) begin(kind, subject string) (*Minutes, error) {
 // note adds a step, signed by those present, and keeps the minutes.
 func (z Zone) note(m *Minutes, name string, present []*desk.Person, digest []byte, format string, args ...any) error {
 	s := Step{Name: name, At: z.Now().UTC().Truncate(time.Second), Text: fmt.Sprintf(format, args...), Digest: hex.EncodeToString(digest)}
-	if n := len(m.Steps); n > 0 {
-		s.Prev = m.Steps[n-1].Sum
+	if s.Prev = m.head(); len(m.Steps) > 0 {
+		s.Prev = m.Steps[len(m.Steps)-1].Sum
 	}
 	for _, p := range present {
 		c, err := cert.Parse(p.Cert)
@@ -202,7 +207,7 @@ func Read(dir, id string) (*Minutes, error) {
 }
 
 func (m *Minutes) verify() error {
-	prev := ""
+	prev := m.head()
 	for i, s := range m.Steps {
 		if s.Prev != prev || s.sum(m.ID) != s.Sum {
 			return Altered.At(fmt.Sprintf("steps[%d]", i), Altered.Clause).Because("第 %d 步", i+1)
@@ -210,7 +215,7 @@ func (m *Minutes) verify() error {
 		prev = s.Sum
 		for _, by := range s.Signed {
 			c, err := cert.Parse(by.Cert)
-			if err != nil || alg.Verify(c.PublicKey(), m.text(s), by.Signature) != nil {
+			if err != nil || by.Name != nameOf(c) || !slices.Contains(s.Who, by.Name) || alg.Verify(c.PublicKey(), m.text(s), by.Signature) != nil {
 				return Altered.At(fmt.Sprintf("steps[%d].signed", i), Altered.Clause).Because("第 %d 步 %s 的签名无效", i+1, by.Name)
 			}
 		}
