@@ -100,6 +100,7 @@ func (p *Pages) Mount() error {
 		"GET /reminders":             {"reminders", p.reminders},
 		"GET /ledger":                {"ledger", p.ledger},
 		"GET /audit":                 {"audit", p.audit},
+		"GET /audit/archives":        {"archives", p.archives},
 		"GET /bulks":                 {"bulks", p.bulks},
 		"GET /bulks/{id}":            {"bulk", p.bulk},
 		"GET /readings":              {"readings", p.readings},
