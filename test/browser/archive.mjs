@@ -47,4 +47,4 @@ const admin = await desk('ca-admin', endpoints.ca_console, '运行总览');
 await goTo(admin, '人员');
 await press(admin, 'a.button:has-text("新增份额保管人")');
 await admin.waitForSelector('[name="content.csr"]');
-console.log(`archive: ${await finish(['导出（可离线核验）', '退出', '取消', '打开', '私钥已打开', '私钥未打开', '下一页', '回到第一页', '新增业务操作员', '冻结', '解冻', '撤销', '更新证书', '下载证书', '查看并签名', '提议变更'])} buttons pressed`);
+console.log(`archive: ${await finish(['导出（可离线核验）', '退出', '取消', '打开', '私钥已打开', '私钥未打开', '下一页', '回到第一页', '新增业务操作员', '冻结', '解冻', '撤销', '更新证书', '下载证书', '查看并签名', '提议变更', '包括历史证书'])} buttons pressed`);
