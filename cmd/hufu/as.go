@@ -102,6 +102,8 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 	switch {
 	case c.Verb == "audit":
 		return p.Audit(ctx, a)
+	case c.Room == "ra" && c.Verb == "due":
+		return p.Due(ctx, "", "")
 	case c.Room == "ra":
 		return p.RA(ctx, c.Verb, a)
 	case c.Room == "ca" && c.Verb == "statistics":

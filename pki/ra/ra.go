@@ -126,6 +126,7 @@ type Store interface {
 	ReadingStore
 	BulkStore
 	ReminderStore
+	RetentionStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

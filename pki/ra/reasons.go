@@ -20,6 +20,8 @@ var (
 	NotAsker      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
 	NotYours      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}
 	TooMany       = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多或为零", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
+	NotDue        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_due", Text: "身份材料未到可以销毁的时间", Clause: "电子政务电子认证服务管理办法第二十四条", Fix: "身份材料须在证书失效后保存满期限；请改填更早的日期"}
+	Forgotten     = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.forgotten", Text: "身份材料已按保存期限销毁", Clause: "电子政务电子认证服务管理办法第二十四条", Fix: "销毁纪要见所列变更"}
 	NoEvidence    = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_evidence", Text: "材料文件没有收存在本系统", Clause: "GM/T 0034 §5.3.3", Fix: "另存的材料请到登记的存放处查阅"}
 	BadEvidence   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.evidence", Text: "材料文件不能收存", Clause: "GM/T 0034 §5.3.3", Fix: "请分成较小的文件后重新上传"}
 	BadEnvelope   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.envelope", Text: "密封的加密私钥不合格，不能交付", Clause: "GM/T 0034 §12.1", Fix: "请撤销这对证书后重新申请，并通知密钥管理系统；可用 hufu envelope 查看信封"}

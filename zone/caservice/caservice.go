@@ -321,7 +321,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
-	changes, err := c.changes(g, db, people, register, ca)
+	old := &ra.Retention{Desk: r, Key: server}
+	due(site, old)
+	changes, err := c.changes(g, db, people, register, ca, old)
 	if err != nil {
 		return err
 	}

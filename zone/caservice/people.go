@@ -4,20 +4,32 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/zone/plant"
 )
 
+// due lists what may be destroyed of what identified holders; nothing changes.
+func due(site *api.Site, old *ra.Retention) {
+	api.Handle(site, api.Op{ID: "due", Method: http.MethodGet, Path: "/api/v1/due", Summary: "到期可销毁的身份材料（试算，不作改动）"},
+		func(ctx context.Context, _ *struct{}) (*api.Body[[]ra.Outlived], error) {
+			list, err := old.Dry(ctx)
+			return &api.Body[[]ra.Outlived]{Body: list}, err
+		})
+}
+
 // changes start the desk where the registration system's people change who
 // works there. The CA's register counts: it carries changes out, and this
 // system's register follows it.
-func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *access.People, ca enroll.Client) (*proposal.Desk, error) {
+func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *access.People, ca enroll.Client, old *ra.Retention) (*proposal.Desk, error) {
 	if err := proposal.Migrate(g.Context(), db); err != nil {
 		return nil, err
 	}
@@ -42,7 +54,7 @@ func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *
 		}
 		return der, nil
 	}}
-	d := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: keeper.Matters(staff.RA)}).Start()
+	d := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.RA), old.Matter())}).Start()
 	g.Go(mirror.Run)
 	g.Go(d.Run)
 	return d, nil

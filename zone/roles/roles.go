@@ -33,7 +33,7 @@ type Row struct {
 // Systems are those with people of their own.
 var Systems = []access.System{access.CA, access.RA, access.KM}
 
-var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": (&staff.Keeper{}).Matters(staff.RA), "km": kmcore.Matters()}
+var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": append((&staff.Keeper{}).Matters(staff.RA), (&ra.Retention{}).Matter()), "km": kmcore.Matters()}
 
 // Matrix is every row of every system.
 func Matrix() []Row {
@@ -67,6 +67,7 @@ func desk() (rows []Row) {
 	for _, r := range ra.Rights {
 		rows = append(rows, Row{"ra", r.Act, r.Title, r.By, "", "GM/T 0034 §5.3.3"})
 	}
+	rows = append(rows, Row{"ra", "ra.due", "查看到期的身份材料", access.RA.Roles, "", "电子政务电子认证服务管理办法第二十四条"})
 	rows = append(rows, Row{"ra", "ra.readings", "查看个人信息查阅统计", raapi.Watchers, "", "个人信息保护法 第五十一条"})
 	rows = append(rows, Row{"ra", "ra.evidence-file", "取得证书证据文件", raapi.Binders, "", "GM/T 0034 §5.3.8"})
 	for _, name := range slices.Sorted(maps.Keys(ra.Kinds)) {
