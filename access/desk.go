@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"time"
 
 	"github.com/emmansun/gmsm/sm3"
@@ -46,6 +47,11 @@ type Acts map[string]string
 // Who finds a person by certificate and checks that they may act today.
 func (d Desk) Who(ctx context.Context, der []byte) (Person, error) {
 	p, err := d.find(ctx, der)
+	if errors.Is(err, NoSuchPerson) {
+		if _, no := cert.Parse(der); no != nil { // whoever took the wrong file is told so
+			return Person{}, NotACert.At("certificate", NotACert.Clause)
+		}
+	}
 	if err != nil {
 		return Person{}, err
 	}

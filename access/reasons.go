@@ -5,6 +5,7 @@ import "github.com/hufu-pki/hufu/base/refusal"
 // Why a person or a command is turned away.
 var (
 	NoSuchPerson = &refusal.Reason{Kind: refusal.Forbidden, Code: "access.no_person", Text: "人员不在册或证书不是本系统登记的证书", Clause: "GM/T 0034 §8.1.3", Fix: "请使用本系统登记的人员证书"}
+	NotACert     = &refusal.Reason{Kind: refusal.Invalid, Code: "access.not_certificate", Text: "这不是 SM2 证书", Clause: "GM/T 0034 §8.1.3", Fix: "请选择本人的人员证书文件（cert.pem）"}
 	Disabled     = &refusal.Reason{Kind: refusal.Forbidden, Code: "access.disabled", Text: "人员已停用", Clause: "GM/T 0034 §8.1.3", Fix: "请联系业务管理员恢复授权"}
 	Ended        = &refusal.Reason{Kind: refusal.Forbidden, Code: "access.ended", Text: "人员证书已撤销或已被新证书替代", Clause: "GM/T 0034 §10.1", Fix: "请使用最新的人员证书；已离岗人员不能办理"}
 	Expired      = &refusal.Reason{Kind: refusal.Forbidden, Code: "access.expired", Text: "人员证书不在有效期内", Clause: "GM/T 0034 §8.1.3", Fix: "请先更新人员证书"}

@@ -179,7 +179,7 @@ func (t *Trail) Archived(ctx context.Context, dir string, n int64, q Query) ([]L
 	if q.Limit <= 0 || q.Limit > PageMax {
 		q.Limit = PageMax
 	}
-	src := ledger.Files(z)
+	src := ledger.Archive(z)
 	note, err := src.Get(ctx, "checkpoint")
 	if err != nil {
 		return nil, err

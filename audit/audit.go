@@ -99,10 +99,13 @@ func Migrate(ctx context.Context, db *sqldb.DB) error {
 }
 
 // Append writes entries within the transaction of their effect. If it fails
-// the act must fail with it.
+// the act must fail with it; so it does while the trail cannot be sealed.
 func Append(tx *sqldb.Tx, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
+	}
+	if err := held(tx, entries); err != nil {
+		return err
 	}
 	leaves := make([][]byte, len(entries))
 	for i := range entries {

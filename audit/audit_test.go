@@ -391,7 +391,12 @@ func TestAnAuditorMarksWhatTheyHaveSeen(t *testing.T) {
 	if _, err := r.Plan(t.Context(), who, 2); !errors.Is(err, audit.NothingNew) {
 		t.Errorf("marked already: %v", err)
 	}
-	rest, err := r.Plan(t.Context(), who, 99)
+	for _, beyond := range []int64{6, 99, -1} {
+		if _, err := r.Plan(t.Context(), who, beyond); !errors.Is(err, audit.NoSuchEntry) {
+			t.Errorf("up to %d: %v", beyond, err)
+		}
+	}
+	rest, err := r.Plan(t.Context(), who, 5)
 	if err != nil || rest.First != 3 || rest.Last != 5 { // the first mark is an entry like any other
 		t.Fatalf("%+v %v", rest, err)
 	}

@@ -160,7 +160,7 @@ type MarkPlan struct {
 const ActMark = "audit.mark"
 
 // Plan prepares the mark over the entries not yet marked, up to last; 0 is all
-// there are.
+// there are. What is not there yet cannot have been looked through.
 func (t *Trail) Plan(ctx context.Context, who access.Person, last int64) (MarkPlan, error) {
 	if !who.Holds(t.Auditor) {
 		return MarkPlan{}, access.WrongRole.At("role", access.WrongRole.Clause).Because("审计标记须由%s办理", t.Auditor.Title())
@@ -177,8 +177,11 @@ func (t *Trail) Plan(ctx context.Context, who access.Person, last int64) (MarkPl
 	if err := t.DB.QueryRow(ctx, `SELECT COALESCE(MAX(idx), -1) FROM audit_entry`).Scan(&newest); err != nil {
 		return MarkPlan{}, err
 	}
+	if last < 0 || last > max(newest, 0) {
+		return MarkPlan{}, NoSuchEntry.At("last", NoSuchEntry.Clause).Because("写了 %d，最后一条是 %d", last, newest)
+	}
 	if p.Last = newest; last > 0 {
-		p.Last = min(last, newest)
+		p.Last = last
 	}
 	if p.Last < p.First {
 		return MarkPlan{}, NothingNew.At("last", NothingNew.Clause)

@@ -85,9 +85,37 @@ func (f *Folder) load() error {
 	if err := f.restore(cp); err != nil {
 		// Tiles are derived: what is damaged is sent again from the start.
 		f.front, f.rows, f.bundle = Frontier{}, [tileLevels][][]byte{}, nil
+	} else if err := f.sweep(cp.Size); err != nil {
+		return err
 	}
 	f.loaded = true
 	return nil
+}
+
+// sweep removes the partial tiles that the checkpoint has no need of: those of
+// checkpoints before it, and those a crash has cut short.
+func (f *Folder) sweep(size int64) error {
+	return filepath.WalkDir(filepath.Join(f.Dir, "tile"), func(file string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // an empty log
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(f.Dir, file)
+		if err != nil {
+			return err
+		}
+		level, n, width, ok := parseTile(filepath.ToSlash(name))
+		span := int64(1)
+		for range level {
+			span *= Width
+		}
+		if !ok || width == Width || size/span-n*Width == int64(width) {
+			return nil
+		}
+		return os.Remove(file)
+	})
 }
 
 func (f *Folder) restore(cp Checkpoint) error {

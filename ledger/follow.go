@@ -29,9 +29,6 @@ type fsSource struct{ files fs.FS }
 // Dir is a ledger in a folder.
 func Dir(dir string) Source { return fsSource{os.DirFS(dir)} }
 
-// Files is a ledger in any file system, such as an archive.
-func Files(files fs.FS) Source { return fsSource{files} }
-
 func (s fsSource) Get(_ context.Context, path string) ([]byte, error) {
 	f, err := s.files.Open(path)
 	if err != nil {
@@ -45,6 +42,11 @@ func (s fsSource) Get(_ context.Context, path string) ([]byte, error) {
 // millions of entries.
 const bodyMax = 512 << 20
 
+var errLarge = errors.New("ledger: file too large")
+
+// ErrBody is returned for a body that is not the one with its digest.
+var ErrBody = errors.New("ledger: body does not match its digest")
+
 func bounded(r io.Reader, path string) ([]byte, error) {
 	most := int64(FileMax)
 	if strings.HasPrefix(path, "body/") {
@@ -52,7 +54,7 @@ func bounded(r io.Reader, path string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("ledger: file larger than %d bytes", most)
+		err = fmt.Errorf("%w: more than %d bytes", errLarge, most)
 	}
 	return data, err
 }
@@ -90,7 +92,7 @@ func Body(ctx context.Context, src Source, digest []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Equal(alg.Digest(body), digest) {
-		return nil, fmt.Errorf("正文 %x 与其摘要不符", digest)
+		return nil, fmt.Errorf("%w: %x", ErrBody, digest)
 	}
 	return body, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -27,6 +28,7 @@ type Sealer struct {
 	wake   chan struct{}
 	sealed int64
 	note   []byte
+	behind atomic.Pointer[time.Time] // when sealing began that has not succeeded since
 }
 
 // pushMax bounds the leaves sent in one batch.
@@ -67,7 +69,7 @@ func (s *Sealer) Run(ctx context.Context) {
 				break
 			}
 			if ctx.Err() == nil {
-				slog.Error("sealing ledger", "log", s.Log, "err", err)
+				slog.Error("账本未能封存，稍后重试", "log", s.Log, "err", err)
 				select {
 				case <-ctx.Done():
 				case <-time.After(retry):
@@ -77,10 +79,29 @@ func (s *Sealer) Run(ctx context.Context) {
 	}
 }
 
+// Behind is how long ago the sealing began that has not succeeded since, or is
+// stuck; zero while there is nothing to do.
+func (s *Sealer) Behind() time.Duration {
+	if since := s.behind.Load(); since != nil {
+		return s.Now().Sub(*since)
+	}
+	return 0
+}
+
 // Seal brings every target up to the log as committed now.
 func (s *Sealer) Seal(ctx context.Context) error {
+	began := s.Now()
+	s.behind.CompareAndSwap(nil, &began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.seal(ctx)
+	if err == nil {
+		s.behind.Store(nil)
+	}
+	return err
+}
+
+func (s *Sealer) seal(ctx context.Context) error {
 	head, err := Head(ctx, s.DB, s.Log)
 	if err != nil {
 		return fmt.Errorf("reading head: %w", err)

@@ -13,14 +13,22 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // PostgreSQL driver
-	_ "modernc.org/sqlite"             // SQLite driver
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // ErrClosed is returned by Write after Close.
 var ErrClosed = errors.New("sqldb: closed")
+
+// Damaged reports whether err says that a file is no database, or no longer one.
+func Damaged(err error) bool {
+	at, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (at.Code()&0xFF == lib.SQLITE_CORRUPT || at.Code()&0xFF == lib.SQLITE_NOTADB)
+}
 
 // groupMax bounds the acts that share one commit: enough to hide a flush,
 // few enough that none waits long for its neighbours.
@@ -35,7 +43,12 @@ type DB struct {
 	quit     chan struct{}
 	done     chan struct{}
 	prepared prepared
+	hold     atomic.Pointer[func() error]
 }
+
+// Hold sets who is asked, within a transaction, whether acts may be written:
+// somebody who watches over what they leave behind. nil lets them pass.
+func (d *DB) Hold(held func() error) { d.hold.Store(&held) }
 
 type job struct {
 	ctx  context.Context

@@ -17,6 +17,14 @@ type Tx struct {
 	ctx context.Context
 }
 
+// Held is why acts may not be written to this database now.
+func (t *Tx) Held() error {
+	if f := t.db.hold.Load(); f != nil && *f != nil {
+		return (*f)()
+	}
+	return nil
+}
+
 // Exec runs a statement and returns how many rows it changed.
 func (t *Tx) Exec(q string, args ...any) (int64, error) {
 	s, err := t.db.prepared.stmt(t.ctx, t.db.dialect(q))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,9 @@ const actWithin = 5 * time.Minute
 func (c *asCmd) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, actWithin)
 	defer cancel()
+	if slices.Contains(c.Objects, "") {
+		return &desk.Usage{Text: "参数不能是空的：请核对脚本里的变量"}
+	}
 	var e desk.Endpoints
 	if err := e.Read(c.Dir); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/hufu-pki/hufu/zone/bench"
 	"github.com/hufu-pki/hufu/zone/desk"
@@ -38,6 +39,10 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	r, err := bench.Run(ctx, c.Name, bench.Options{Store: c.Store, Seconds: c.Seconds, Now: now})
 	if errors.Is(err, bench.ErrName) {
 		return &desk.Usage{Text: fmt.Sprintf("没有测量 %q，见 hufu bench list", c.Name)}
+	}
+	if errors.Is(err, bench.ErrStore) {
+		scheme, _, _ := strings.Cut(c.Store, ":") // what follows may hold a password
+		return &desk.Usage{Text: fmt.Sprintf("不支持数据库 %.20q；--store 应为 sqlite 或 postgres://用户:口令@主机/库", scheme)}
 	}
 	if err != nil {
 		return err

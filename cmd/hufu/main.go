@@ -118,7 +118,7 @@ func code(err error) int {
 		fmt.Fprintln(os.Stderr, err)
 		return exitRefused
 	}
-	fmt.Fprintln(os.Stderr, err)
+	fmt.Fprintln(os.Stderr, failureText(err))
 	return exitFailed
 }
 

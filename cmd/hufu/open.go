@@ -45,6 +45,9 @@ func (c *openCmd) Run(context.Context) error {
 		return err
 	}
 	if name == "" {
+		if _, err := os.Stat(filepath.Join(c.Package, "enc.pem")); err == nil {
+			return fmt.Errorf("%w：下载包里有 enc.pem，却没有 sealed-key.der（也没有 key.skf、key.p7）；请把 sealed-key.der 放回同一目录，或请制证员重新取得下载包", errExit1)
+		}
 		if ext := strings.ToLower(filepath.Ext(c.Out)); ext != ".p12" && ext != ".pfx" {
 			return fmt.Errorf("%w：这是单证书的下载包，没有加密私钥可打开；需要 PKCS#12 请用 .p12 或 .pfx 文件名", errExit1)
 		}

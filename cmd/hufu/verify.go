@@ -49,8 +49,14 @@ func (c *verifyCmd) Run(ctx context.Context) error {
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(map[string]any{
 			"origin": r.Checkpoint.Origin, "entries": r.Entries, "root": hex.EncodeToString(r.Checkpoint.Root), "at": r.Checkpoint.At,
-			"bodies": r.Bodies, "withheld": r.Withheld, "missing": r.Missing, "kinds": r.Kinds,
+			"bodies": r.Bodies, "withheld": r.Withheld, "missing": r.Missing, "kinds": r.Kinds, "strays": r.Strays, "stray": r.Named,
 		})
+	}
+	for _, s := range r.Named {
+		fmt.Fprintf(os.Stderr, "注意：%s\n", s)
+	}
+	if more := r.Strays - int64(len(r.Named)); more > 0 {
+		fmt.Fprintf(os.Stderr, "注意：另有 %d 个检查点未覆盖的文件\n", more)
 	}
 	fmt.Printf("账本完好：%s，%d 条，根 %x，检查点时间 %s；核对正文 %d 份，仅摘要 %d 份\n",
 		r.Checkpoint.Origin, r.Entries, r.Checkpoint.Root, r.Checkpoint.At.Format(time.RFC3339), r.Bodies, r.Withheld)
@@ -70,9 +76,9 @@ func source(name string) (ledger.Source, func(), error) {
 	}
 	z, err := zip.OpenReader(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w：%s 不是 ZIP: %w", errExit1, name, err)
+		return nil, nil, fmt.Errorf("%w：%s 不是完整的 ZIP 文件；请重新取得导出件，或给出账本目录、网址", errExit1, name)
 	}
-	return ledger.Files(z), func() { _ = z.Close() }, nil
+	return ledger.Archive(&z.Reader), func() { _ = z.Close() }, nil
 }
 
 // verifyingKey reads a public key or a certificate.
@@ -83,18 +89,18 @@ func verifyingKey(name string) (*ecdsa.PublicKey, error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, &desk.Usage{Text: name + " 不是 PEM"}
+		return nil, &desk.Usage{Text: name + " 不是 PEM 文件；请给出检查点公钥或其证书"}
 	}
 	if block.Type == "CERTIFICATE" {
 		k, err := cert.Parse(block.Bytes)
 		if err != nil {
-			return nil, &desk.Usage{Text: name + "：" + err.Error()}
+			return nil, &desk.Usage{Text: name + " 不是 SM2 证书"}
 		}
 		return k.PublicKey(), nil
 	}
 	p, err := alg.PointOf(block.Bytes)
 	if err != nil {
-		return nil, &desk.Usage{Text: name + "：" + err.Error()}
+		return nil, &desk.Usage{Text: name + " 不是 SM2 公钥（PEM，PUBLIC KEY）；账本公钥见 people/ledger.pem"}
 	}
 	return alg.PublicKey(p)
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/format/sealedkey"
@@ -39,6 +41,16 @@ func usageText(err error) string {
 		text = w.from.ReplaceAllString(text, w.to)
 	}
 	return text
+}
+
+// failureText is a failure in Chinese, where it is the system's bare complaint
+// about a file.
+func failureText(err error) string {
+	at, ok := errors.AsType[*fs.PathError](err)
+	if text := refusal.Plain(err); ok && text != "" && err.Error() == at.Error() { // one with words around it says enough
+		return fmt.Sprintf("不能读写 %s：%s", at.Path, text)
+	}
+	return err.Error()
 }
 
 // inChinese says what a file is not.

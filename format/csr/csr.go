@@ -68,12 +68,12 @@ func Parse(data []byte) (*Request, error) {
 	if !ok || !body.ReadASN1BitString(&sig) || !body.Empty() {
 		return nil, fmt.Errorf("%w：缺少签名", ErrSyntax)
 	}
+	r := &Request{Raw: der}
+	if err := r.read(info); err != nil { // another curve explains another algorithm
+		return nil, err
+	}
 	if !oid.Equal(alg.SM2WithSM3) {
 		return nil, fmt.Errorf("%w，而是 %v", ErrAlgorithm, oid)
-	}
-	r := &Request{Raw: der}
-	if err := r.read(info); err != nil {
-		return nil, err
 	}
 	pub, err := alg.PublicKey(r.Point)
 	if err != nil {
@@ -115,9 +115,10 @@ func (r *Request) read(element cryptobyte.String) error {
 		return ErrSyntax
 	}
 	r.Subject = subject
+	element = spki
 	var err error
 	if r.Point, err = alg.ReadSPKI(&spki); err != nil {
-		return fmt.Errorf("%w：%w", ErrKey, err)
+		return fmt.Errorf("%w%s", ErrKey, kindOf(element))
 	}
 	if info.Empty() {
 		return nil
@@ -131,6 +132,32 @@ func (r *Request) read(element cryptobyte.String) error {
 		}
 	}
 	return nil
+}
+
+// keys are what people bring for an SM2 key.
+var keys = map[string]string{
+	"1.2.840.10045.3.1.7": "P-256 曲线", "1.3.132.0.34": "P-384 曲线", "1.3.132.0.35": "P-521 曲线", "1.3.132.0.10": "secp256k1 曲线",
+	"1.2.840.113549.1.1.1": "RSA 密钥", "1.3.101.112": "Ed25519 密钥", "1.2.840.10045.2.1": "椭圆曲线密钥",
+}
+
+// kindOf says what a public key is that is none of SM2.
+func kindOf(spki cryptobyte.String) string {
+	var seq, id cryptobyte.String
+	var oid, curve asn1.ObjectIdentifier
+	if !spki.ReadASN1(&seq, cbasn1.SEQUENCE) || !seq.ReadASN1(&id, cbasn1.SEQUENCE) || !id.ReadASN1ObjectIdentifier(&oid) {
+		return ""
+	}
+	if oid.Equal(alg.ECPublicKey) && id.ReadASN1ObjectIdentifier(&curve) {
+		oid = curve
+	}
+	if oid.Equal(alg.SM2) {
+		return "" // the right curve, and no point of it
+	}
+	name := oid.String()
+	if n := keys[name]; n != "" {
+		name = n + "（" + name + "）"
+	}
+	return "，而是 " + name + "；应为 SM2（" + alg.SM2.String() + "）"
 }
 
 // attributesMax bounds extensions and attributes of one request.

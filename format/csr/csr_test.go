@@ -7,14 +7,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/emmansun/gmsm/sm2"
 
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/openssltest"
 )
 
 func request(t testing.TB) []byte {
@@ -36,16 +37,14 @@ func TestReadsWhatOtherToolsWrite(t *testing.T) {
 	if err != nil || len(names) < 2 {
 		t.Fatal(names, err)
 	}
-	if _, err := exec.LookPath("openssl"); err == nil {
+	if openssltest.Here() {
 		dir := t.TempDir()
 		key, out := filepath.Join(dir, "k.pem"), filepath.Join(dir, "openssl.csr")
 		for _, args := range [][]string{
 			{"genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2", "-pkeyopt", "ec_param_enc:named_curve", "-out", key},
 			{"req", "-new", "-sm3", "-key", key, "-sigopt", "distid:1234567812345678", "-subj", "/C=CN/CN=openssl", "-out", out},
 		} {
-			if text, err := exec.Command("openssl", args...).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, text)
-			}
+			openssltest.Must(t, nil, args...)
 		}
 		names = append(names, out)
 	}
@@ -61,13 +60,8 @@ func TestReadsWhatOtherToolsWrite(t *testing.T) {
 }
 
 func TestOpenSSLVerifiesOurs(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
-	cmd := exec.Command("openssl", "req", "-verify", "-noout", "-vfyopt", "distid:1234567812345678")
-	cmd.Stdin = bytes.NewReader(csr.PEM(request(t)))
-	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("OK")) {
-		t.Errorf("%v: %s", err, out)
+	if out := openssltest.Must(t, csr.PEM(request(t)), "req", "-verify", "-noout", "-vfyopt", "distid:1234567812345678"); !strings.Contains(out, "OK") {
+		t.Error(out)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/openssltest"
 )
 
 var full = dn.Name{C: "CN", ST: "北京市", L: "海淀区", O: "某某局", OU: dn.Units{"办公厅", "信息处"}, E: "zhang@example.cn", CN: "张三𠮷"}
@@ -63,17 +63,9 @@ func TestASmallNameIsTheseBytes(t *testing.T) {
 }
 
 func TestOpenSSLShowsTheSameName(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
-	cmd := exec.Command("openssl", "asn1parse", "-inform", "DER")
-	cmd.Stdin = bytes.NewReader(full.Bytes())
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	out := openssltest.Must(t, full.Bytes(), "asn1parse", "-inform", "DER")
 	var got []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		for _, name := range []string{"countryName", "stateOrProvinceName", "localityName", "organizationName", "organizationalUnitName", "emailAddress", "commonName"} {
 			if strings.Contains(line, ":"+name) {
 				got = append(got, name)

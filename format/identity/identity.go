@@ -6,6 +6,7 @@ package identity
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -23,6 +24,13 @@ var (
 	ErrCheck  = errors.New("号码校验位不符")
 	ErrPeriod = errors.New("号码中的出生日期无效")
 )
+
+// looks is how the number of a resident's card is written, right or wrong.
+var looks = regexp.MustCompile(`^[0-9]{17}[0-9Xx]$`)
+
+// Looks reports whether a text looks like the number of a resident's card: it
+// then belongs in no address and no log.
+func Looks(text string) bool { return looks.MatchString(strings.TrimSpace(text)) }
 
 // Check checks a number of a kind; today bounds birth dates.
 func Check(kind, number string, today time.Time) error {

@@ -8,7 +8,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/crypto/pbkdf2"
 
 	"github.com/hufu-pki/hufu/format/keyfile"
+	"github.com/hufu-pki/hufu/format/openssltest"
 )
 
 // Files of GmSSL (HMAC-SM3, SM4) and Tongsuo (AES, SM4, plain) open.
@@ -38,9 +38,6 @@ func TestReadsWhatOtherToolsWrite(t *testing.T) {
 }
 
 func TestOpenSSLReadsWhatWeWrite(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
 	key, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -53,9 +50,7 @@ func TestOpenSSLReadsWhatWeWrite(t *testing.T) {
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("openssl", "pkey", "-in", name, "-passin", "pass:correct horse", "-noout", "-check").CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	openssltest.Must(t, nil, "pkey", "-in", name, "-passin", "pass:correct horse", "-noout", "-check")
 	if _, err := keyfile.Read(text, []byte("wrong")); !errors.Is(err, keyfile.ErrPassphrase) {
 		t.Errorf("a wrong passphrase: %v", err)
 	}

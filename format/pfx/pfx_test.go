@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,14 +12,12 @@ import (
 
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/keyfile"
+	"github.com/hufu-pki/hufu/format/openssltest"
 	"github.com/hufu-pki/hufu/format/pfx"
 )
 
 // A file with both keys of a pair opens in OpenSSL, and only with its password.
 func TestOpenSSLReadsBothKeys(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
 	dir := t.TempDir()
 	var entries []pfx.Entry
 	for _, name := range []string{"sign", "enc"} {
@@ -33,9 +30,7 @@ func TestOpenSSLReadsBothKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		der := filepath.Join(dir, name+".der")
-		if out, err := exec.Command("openssl", "req", "-new", "-x509", "-sm3", "-key", k, "-subj", "/CN="+name, "-outform", "DER", "-out", der).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		openssltest.Must(t, nil, "req", "-new", "-x509", "-sm3", "-key", k, "-subj", "/CN="+name, "-outform", "DER", "-out", der)
 		data, err := os.ReadFile(der)
 		if err != nil {
 			t.Fatal(err)
@@ -51,9 +46,9 @@ func TestOpenSSLReadsBothKeys(t *testing.T) {
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("openssl", "pkcs12", "-in", file, "-passin", "pass:"+password, "-nodes").CombinedOutput()
-	if err != nil || strings.Count(string(out), "BEGIN PRIVATE KEY") != 2 || strings.Count(string(out), "BEGIN CERTIFICATE") != 2 {
-		t.Errorf("%v: %s", err, out)
+	out := openssltest.Must(t, nil, "pkcs12", "-in", file, "-passin", "pass:"+password, "-nodes")
+	if strings.Count(out, "BEGIN PRIVATE KEY") != 2 || strings.Count(out, "BEGIN CERTIFICATE") != 2 {
+		t.Error(out)
 	}
 	again, _, err := pfx.Decode(data, password)
 	if err != nil || len(again) != 2 || again[1].Key.D.Cmp(entries[1].Key.D) != 0 || string(again[0].Cert) != string(entries[0].Cert) {

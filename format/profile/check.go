@@ -244,7 +244,7 @@ func (p Profile) asks(e cert.Extension, san []cert.AltName) *Fault {
 // CheckDays checks a validity; 0 asks for the default.
 func (p Profile) CheckDays(days int) *Fault {
 	if days < 0 || days > p.Days.Max {
-		return &Fault{"validity_days", "GM/T 0015 §5.2.3", fmt.Sprintf("有效期应为 1 至 %d 天", p.Days.Max), "请缩短有效期或不填（默认 " + fmt.Sprint(p.Days.Default) + " 天）"}
+		return &Fault{"validity_days", "GM/T 0015 §5.2.3", fmt.Sprintf("有效期应为 1 至 %d 天，却是 %d", p.Days.Max, days), fmt.Sprintf("请填 1 至 %d 之间的整数，或不填（默认 %d 天）", p.Days.Max, p.Days.Default)}
 	}
 	return nil
 }

@@ -47,11 +47,12 @@ func Read(name string, data []byte) ([]Row, error) {
 	if len(data) > FileMax {
 		return nil, TooLarge.At("file", TooLarge.Clause).Because("%d 字节", len(data))
 	}
+	if err := other(name, data); err != nil {
+		return nil, err
+	}
 	read := readCSV
-	if bytes.HasPrefix(data, []byte("PK\x03\x04")) {
+	if bytes.HasPrefix(data, zipMagic) {
 		read = readXLSX
-	} else if bytes.HasPrefix(data, []byte{0xD0, 0xCF, 0x11, 0xE0}) {
-		return nil, BadFile.At("file", BadFile.Clause).Because("%s 是旧式 XLS 或加密文件", name)
 	}
 	cells, err := read(data)
 	if err != nil {
@@ -67,12 +68,12 @@ func readCSV(data []byte) ([][]string, error) {
 	if !utf8.Valid(data) {
 		text, err := simplifiedchinese.GB18030.NewDecoder().Bytes(data)
 		if err != nil || bytes.ContainsRune(text, utf8.RuneError) {
-			return nil, BadFile.At("file", BadFile.Clause).Because("既不是 UTF-8 也不是 GB 18030 文本")
+			return nil, unread("不是 XLSX，也不是 UTF-8 或 GB 18030 编码的文本", saveAgain)
 		}
 		data = text
 	}
 	if bytes.IndexByte(data, 0) >= 0 {
-		return nil, BadFile.At("file", BadFile.Clause).Because("含有二进制内容")
+		return nil, unread("不是 XLSX，含有二进制内容，也不是 CSV", saveAgain)
 	}
 	r := csv.NewReader(bytes.NewReader(data))
 	r.FieldsPerRecord = -1
@@ -83,7 +84,7 @@ func readCSV(data []byte) ([][]string, error) {
 			return all, nil
 		}
 		if err != nil {
-			return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+			return nil, badLine(err)
 		}
 		line, _ := r.FieldPos(0)
 		for len(all) < line-1 && len(all) <= RowsMax && len(all) > 0 && !multiline(all) {
@@ -106,30 +107,30 @@ func multiline(all [][]string) bool {
 func readXLSX(data []byte) ([][]string, error) {
 	f, err := excelize.OpenReader(bytes.NewReader(data), excelize.Options{UnzipSizeLimit: unzipMax, UnzipXMLSizeLimit: unzipMax, RawCellValue: true})
 	if err != nil {
-		return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+		return nil, badBook(err)
 	}
 	defer f.Close()
 	names := f.GetSheetList()
 	if len(names) == 0 {
-		return nil, NoRows.At("file", NoRows.Clause)
+		return nil, unread("是压缩文件，里面没有工作表：可能是 Word 文档或普通 ZIP", saveAgain)
 	}
 	it, err := f.Rows(names[0])
 	if err != nil {
-		return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+		return nil, badBook(err)
 	}
 	defer it.Close()
 	var all [][]string
 	for it.Next() {
 		record, err := it.Columns(excelize.Options{RawCellValue: true})
 		if err != nil {
-			return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+			return nil, badBook(err)
 		}
 		if all = append(all, record); len(all) > RowsMax+1 {
 			return nil, TooManyRows.At("file", TooManyRows.Clause)
 		}
 	}
 	if err := it.Error(); err != nil {
-		return nil, BadFile.At("file", BadFile.Clause).Because("%v", err)
+		return nil, badBook(err)
 	}
 	return all, nil
 }

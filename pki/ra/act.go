@@ -32,6 +32,11 @@ type Order struct {
 	Count int    `json:"count,omitempty"` // how many, repeated by who confirms a bulk
 }
 
+// Unexplained stands as the reason of a return or a rejection for which nobody
+// gave one: pages ask for it, a program may leave it out, and the timeline, what
+// was signed and whoever asked for the certificate see which it was.
+const Unexplained = "未说明（经办人没有写明原因）"
+
 // Plan is an order made definite: the cases as they stand, and the words and
 // items the person will sign.
 type Plan struct {
@@ -65,6 +70,9 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 	if utf8.RuneCountInString(o.Note) > NoteMax {
 		return Plan{}, BadForm.At("note", BadForm.Clause).Because("意见超过 %d 字", NoteMax)
 	}
+	if (do == Return || do == Reject) && strings.TrimSpace(o.Note) == "" {
+		o.Note = Unexplained
+	}
 	p := Plan{Order: o, Do: do, Title: acts[do]}
 	if o.Bulk != "" {
 		return r.planBulk(ctx, p, who)
@@ -78,8 +86,11 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 		}
 		return r.planStatus(ctx, p, who)
 	}
-	if len(o.IDs) == 0 || len(o.IDs) > ActMax {
-		return Plan{}, TooMany.At("ids", TooMany.Clause).Because("%d 件", len(o.IDs))
+	if len(o.IDs) == 0 {
+		return Plan{}, NoIDs.At("ids", NoIDs.Clause)
+	}
+	if len(o.IDs) > ActMax {
+		return Plan{}, TooMany.At("ids", TooMany.Clause).Because("%d 件，一次至多 %d 件", len(o.IDs), ActMax)
 	}
 	for _, id := range o.IDs {
 		rec, err := r.Store.Case(ctx, id)

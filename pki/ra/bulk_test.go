@@ -90,7 +90,7 @@ func TestABulkIsProposedAndConfirmedWhole(t *testing.T) {
 			{"clerk", ra.Order{Act: "ra.revoke", Bulk: b.ID}, ra.NoAct, "act"},
 			{"clerk", ra.Order{Act: "ra.produce", Bulk: b.ID}, ra.NoAct, "act"},
 			{"clerk", ra.Order{Act: "ra.freeze", Bulk: "M0"}, ra.NoCase, "bulk"},
-			{"reviewer", ra.Order{Act: "ra.approve", Bulk: b.ID}, ra.TooMany, "bulk"},
+			{"reviewer", ra.Order{Act: "ra.approve", Bulk: b.ID}, ra.NothingLeft, "bulk"},
 			{"reviewer", ra.Order{Act: "ra.cancel", Bulk: b.ID}, ra.NotHeld, "bulk"},
 			{"reviewer", ra.Order{Act: "ra.cancel", IDs: []string{single.ID}}, ra.NoAct, "act"},
 			{"auditor", ra.Order{Act: "ra.pause", Bulk: b.ID}, casework.NotYours, "role"},

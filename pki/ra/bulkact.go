@@ -149,7 +149,7 @@ func (r *Registrar) concerned(ctx context.Context, bulk string, do casework.Acti
 		slices.Sort(ids)
 	}
 	if err == nil && len(ids) == 0 {
-		err = TooMany.At("bulk", TooMany.Clause).Because("%s 没有可以“%s”的案件", bulk, acts[do]).ToFix("请查看批量变更的进度")
+		err = NothingLeft.At("bulk", NothingLeft.Clause).Because("%s 没有可以“%s”的案件", bulk, acts[do])
 	}
 	return ids, err
 }
@@ -169,7 +169,7 @@ func (r *Registrar) planProposal(ctx context.Context, p Plan, who access.Person)
 	case b.By != who.ID:
 		return Plan{}, NotYours.At("bulk", NotYours.Clause).Because("%s 由 %s 试算", b.ID, b.By).ToFix("请由试算人提出，或自行试算")
 	case b.Targets == 0:
-		return Plan{}, TooMany.At("bulk", TooMany.Clause).Because("%s 没有可以变更的证书", b.ID)
+		return Plan{}, NothingLeft.At("bulk", NothingLeft.Clause).Because("%s 没有可以变更的证书", b.ID).ToFix("请换查询条件重新试算")
 	}
 	judge, err := r.judge(ctx, p.Do, b.Asker)
 	if err != nil {

@@ -109,6 +109,9 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if err != nil {
 		return Record{}, err
 	}
+	if strings.TrimSpace(f.Profile) == "" {
+		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("没有填写").ToFix("可用模板：" + strings.Join(r.open(), "、"))
+	}
 	p, ok := r.Profiles[f.Profile]
 	if !ok || p.Internal {
 		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
@@ -222,6 +225,12 @@ func (r *Registrar) open() (names []string) {
 func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 	bad := func(field, why string) error {
 		return BadIdentity.At("identity."+field, BadIdentity.Clause).Because("%s", why)
+	}
+	if strings.TrimSpace(f.Kind) == "" {
+		return BadIdentity.At("identity.kind", BadIdentity.Clause).Because("没有填写证件类型").ToFix("可用的证件类型：" + strings.Join(p.Identity, "、"))
+	}
+	if strings.TrimSpace(f.Number) == "" {
+		return bad("number", "没有填写证件号码")
 	}
 	if !slices.Contains(p.Identity, f.Kind) {
 		return BadIdentity.At("identity.kind", BadIdentity.Clause).Because("%.40q 不适用于“%s”", f.Kind, p.Title).ToFix("可用的证件类型：" + strings.Join(p.Identity, "、"))

@@ -68,10 +68,12 @@ func (r *Registrar) Personal(profile string) bool {
 
 // Called is what lists call a case: natural persons by the first character of
 // their name and ＊, whatever its length.
-func (r *Registrar) Called(rec Record) string {
-	first, size := utf8.DecodeRuneInString(rec.Title)
-	if size == 0 || !r.Personal(rec.Profile) {
-		return rec.Title
+func (r *Registrar) Called(rec Record) string { return r.called(rec.Title, rec.Profile) }
+
+func (r *Registrar) called(title, profile string) string {
+	first, size := utf8.DecodeRuneInString(title)
+	if size == 0 || !r.Personal(profile) {
+		return title
 	}
 	return string(first) + "＊"
 }
@@ -203,18 +205,23 @@ type Revealed struct {
 	Document, Number string
 }
 
+// takes checks that somebody may take a list away as they ask for it, and why.
+func takes(who access.Person, personal bool, reason string) (why string, err error) {
+	if !personal {
+		return "", nil
+	}
+	if !slices.ContainsFunc(exporters, who.Holds) {
+		return "", casework.NotYours.At("role", casework.NotYours.Clause).Because("个人信息由录入员、审核员或业务管理员导出")
+	}
+	return Why(reason)
+}
+
 // Export lists cases, at most ExportMax. With personal data it needs a reason,
 // which is on the trail before anything is handed out.
 func (r *Registrar) Export(ctx context.Context, q Query, personal bool, reason string, who access.Person, source string) ([]Revealed, error) {
-	why := ""
-	if personal {
-		if !slices.ContainsFunc(exporters, who.Holds) {
-			return nil, casework.NotYours.At("role", casework.NotYours.Clause).Because("个人信息由录入员、审核员或业务管理员导出")
-		}
-		var err error
-		if why, err = Why(reason); err != nil {
-			return nil, err
-		}
+	why, err := takes(who, personal, reason)
+	if err != nil {
+		return nil, err
 	}
 	var list []Revealed
 	for q.Limit = PageMax; len(list) < ExportMax; {

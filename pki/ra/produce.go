@@ -53,12 +53,17 @@ type File struct {
 	Data []byte
 }
 
-// Zip packs a package; the same bytes each time.
+// Zip packs a package, its files dated by the signing certificate's first day;
+// the same bytes each time.
 func (p Package) Zip() ([]byte, error) {
+	sign, err := cert.FromPEM(p.Sign)
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	for _, f := range p.Files() {
-		w, err := z.Create(f.Name)
+		w, err := z.CreateHeader(&zip.FileHeader{Name: f.Name, Method: zip.Deflate, Modified: sign.NotBefore})
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +71,7 @@ func (p Package) Zip() ([]byte, error) {
 			return nil, err
 		}
 	}
-	err := z.Close()
+	err = z.Close()
 	return b.Bytes(), err
 }
 

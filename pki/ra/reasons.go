@@ -19,9 +19,11 @@ var (
 	Pending       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}
 	NotAsker      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
 	NotYours      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}
-	TooMany       = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多或为零", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
 	NotDue        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_due", Text: "身份材料未到可以销毁的时间", Clause: "电子政务电子认证服务管理办法第二十四条", Fix: "身份材料须在证书失效后保存满期限；请改填更早的日期"}
 	Forgotten     = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.forgotten", Text: "身份材料已按保存期限销毁", Clause: "电子政务电子认证服务管理办法第二十四条", Fix: "销毁纪要见所列变更"}
+	TooMany       = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
+	NoIDs         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_ids", Text: "没有指定要办理的案件", Clause: "GM/T 0034 §10.1", Fix: "请在 ids 中给出案件编号，或在列表中选择；整批变更请给出 bulk"}
+	NothingLeft   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.nothing_left", Text: "没有可以办理的案件或证书", Clause: "GM/T 0034 §10.1", Fix: "请查看批量变更的进度"}
 	NoEvidence    = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_evidence", Text: "材料文件没有收存在本系统", Clause: "GM/T 0034 §5.3.3", Fix: "另存的材料请到登记的存放处查阅"}
 	BadEvidence   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.evidence", Text: "材料文件不能收存", Clause: "GM/T 0034 §5.3.3", Fix: "请分成较小的文件后重新上传"}
 	BadEnvelope   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.envelope", Text: "密封的加密私钥不合格，不能交付", Clause: "GM/T 0034 §12.1", Fix: "请撤销这对证书后重新申请，并通知密钥管理系统；可用 hufu envelope 查看信封"}
@@ -36,6 +38,7 @@ var (
 	BadCount      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.count", Text: "重复输入的件数不符", Clause: "GM/T 0034 §10.1", Fix: "请核对批量变更页上的件数后重新输入"}
 	Outdated      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.bulk_outdated", Text: "试算之后情况已变，不能按此试算办理", Clause: "GM/T 0034 §12.3", Fix: "请重新试算后提出"}
 	InBulk        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.in_bulk", Text: "该案件属于批量变更，须整批办理", Clause: "GM/T 0034 §10.1", Fix: "请在批量变更页办理，或使用 hufu as … ra bulk"}
+	NumberInURL   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.number_in_url", Text: "网址里不能带证件号码：网址会留在日志和浏览记录里", Clause: "个人信息保护法 第五十一条", Fix: "请用 POST /api/v1/cases/number 换取查询键，再以 number=查询键 查询；页面和 hufu 命令自动这样做"}
 	NotHeld       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_held", Text: "批次没有暂停，不能取消未办部分", Clause: "GM/T 0034 §12.3", Fix: "请先暂停批次"}
 	NoWhy         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_why", Text: "查看或导出个人信息须写明事由", Clause: "个人信息保护法 第五十一条", Fix: "请填写事由；遮盖后的导出不需要事由"}
 )

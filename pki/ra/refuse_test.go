@@ -233,7 +233,7 @@ func TestAnActIsRefusedAndNothingChanges(t *testing.T) {
 		{"no such act", "clerk", ra.Order{Act: "ra.burn"}, "drafted", ra.NoAct, "act"},
 		{"what only a process does", "clerk", ra.Order{Act: "ra.issue"}, "approved", ra.NoAct, "act"},
 		{"no such case", "clerk", ra.Order{Act: "ra.submit"}, "none", ra.NoCase, "id"},
-		{"no case at all", "clerk", ra.Order{Act: "ra.submit"}, "", ra.TooMany, "ids"},
+		{"no case at all", "clerk", ra.Order{Act: "ra.submit"}, "", ra.NoIDs, "ids"},
 		{"too long an opinion", "reviewer", ra.Order{Act: "ra.approve", Note: strings.Repeat("长", ra.NoteMax+1)}, "submitted", ra.BadForm, "note"},
 		{"a reviewer submits", "reviewer", ra.Order{Act: "ra.submit"}, "drafted", casework.NotYours, "role"},
 		{"a clerk approves", "clerk2", ra.Order{Act: "ra.approve"}, "submitted", casework.NotYours, "role"},

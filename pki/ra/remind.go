@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/format/cert"
 )
@@ -104,6 +105,51 @@ func (r *Registrar) remind(ctx context.Context, list []Record, days int, now tim
 		lines = append(lines, line)
 	}
 	return r.Store.Remind(ctx, fresh, lines)
+}
+
+// Reminders lists reminders, people by the first character of their name.
+func (r *Registrar) Reminders(ctx context.Context, q ReminderQuery) ([]Reminder, error) {
+	list, err := r.Store.Reminders(ctx, q)
+	for i := range list {
+		list[i].Title = r.called(list[i].Title, list[i].Profile)
+	}
+	return list, err
+}
+
+// ExportReminders lists reminders, newest first and at most ExportMax. With the
+// names of people it needs a reason, which is on the trail before they are
+// handed out.
+func (r *Registrar) ExportReminders(ctx context.Context, personal bool, reason string, who access.Person, source string) ([]Reminder, error) {
+	why, err := takes(who, personal, reason)
+	if err != nil {
+		return nil, err
+	}
+	var list []Reminder
+	for q := (ReminderQuery{Limit: PageMax}); len(list) < ExportMax; q.After = &list[len(list)-1] {
+		page, err := r.Store.Reminders(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, page...); len(page) < q.Limit {
+			break
+		}
+	}
+	if personal {
+		people := 0
+		for _, m := range list {
+			if r.Personal(m.Profile) {
+				people++
+			}
+		}
+		if err := r.Seen(ctx, who, Reading{Way: ByExport, Object: "reminders", Fields: []string{"subject.CN"}, Count: people, Why: why}, source); err != nil {
+			return nil, err
+		}
+		return list, nil
+	}
+	for i := range list {
+		list[i].Title = r.called(list[i].Title, list[i].Profile)
+	}
+	return list, r.Note(ctx, who, "ra.export", fmt.Sprintf("到期提醒 %d 条（遮盖）", len(list)), source)
 }
 
 // File names a reminder's file: the same reminder, the same name.

@@ -28,8 +28,8 @@ const foreign = [], broken = [], pressed = new Set(), seen = new Set();
 const label = text => text.replace(/（\d+）|\d+ 件/g, '').replace(/\s+/g, '').trim();
 
 // desk signs somebody in at a site; home is the title of its first page.
-export async function desk(name, site = endpoints.ra, home = '工作台') {
-  const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1360, height: 900 } });
+export async function desk(name, site = endpoints.ra, home = '工作台', width = 1360) {
+  const context = await browser.newContext({ acceptDownloads: true, viewport: { width, height: 900 } });
   await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: site });
   const page = await context.newPage();
   page.on('request', r => { if (!r.url().startsWith(site) && !r.url().startsWith('blob:')) foreign.push(r.url()); });

@@ -186,8 +186,12 @@ for (const [word, title] of [['报失并撤销', '撤销证书'], ['先冻结待
 await clerk.goto(site + '/reminders');
 await clerk.waitForSelector('.note:has-text("本系统不发送邮件或短信")');
 await shot(clerk, 'reminders');
+await clerk.click('summary:has-text("含姓名的导出")');
+await clerk.fill('form[action="/api/v1/reminders.csv"] [name=reason]', '逐一电话通知');
+const [reminded] = await Promise.all([clerk.waitForEvent('download'), press(clerk, 'button:has-text("导出含姓名的提醒")')]);
+assert.equal(reminded.suggestedFilename(), 'reminders.csv');
 
 // What the registration console has besides, its own test presses.
 const count = await finish(['更正引导', '退出', '新申请', '批量录入', '撤销证书', '查证书', '帮助', '审计', '不予通过', '下载证书', '冻结', '解冻', '撤销', '证书更新', '证书延期', '证书信息变更', '证书补办', '加密密钥恢复',
-  '复制', '查看号码', '保存草稿', '取消', '证据文件', '下载交付包', '查询', '清除', '移除', '签名并撤销证书', '签名并冻结证书', '关闭', '签名并提交', '打开', '登录', '录入第一件申请', '私钥已打开', '私钥未打开', '修改草稿']);
+  '复制', '查看号码', '保存草稿', '取消', '证据文件', '下载交付包', '查询', '清除', '移除', '签名并撤销证书', '签名并冻结证书', '关闭', '签名并提交', '打开', '登录', '录入第一件申请', '私钥已打开', '私钥未打开', '修改草稿', '打印申请表']);
 console.log(`self: ${count} buttons pressed; renewal with a key made in the page, freezing, revocation, two paths at the counter`);

@@ -3,24 +3,20 @@ package interop
 import (
 	"bytes"
 	"encoding/hex"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/format/ocsp"
+	"github.com/hufu-pki/hufu/format/openssltest"
 	"github.com/hufu-pki/hufu/format/sealedkey"
 )
 
 // Debian's OpenSSL 3.0 is on every build machine, so it is asked each time.
 func openssl(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
-	out, err := exec.Command("openssl", args...).CombinedOutput()
-	return string(out), err
+	return openssltest.Run(t, nil, args...)
 }
 
 func must(t testing.TB, args ...string) string {

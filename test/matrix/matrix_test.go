@@ -26,12 +26,8 @@ import (
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework/proposal"
-	"github.com/hufu-pki/hufu/format/alg"
-	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
-	"github.com/hufu-pki/hufu/format/keyfile"
-	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/zone/desk"
 	"github.com/hufu-pki/hufu/zone/roles"
@@ -383,7 +379,7 @@ var covered = map[string]string{
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "audit-archives": "audit.archives", "audit-archive-file": "audit.archives", "audit-archived": "audit.archives", "audit-figures": "audit.figures", "system-log": "audit.system-log", "audit-archive-prepare": "audit.archive", "audit-archive": "audit.archive", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
-	"identity": "ra.personal.number", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
+	"identity": "ra.personal.number", "number-key": "ra.read", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -568,97 +564,6 @@ func propose(matter string, content any) map[string]any {
 	return map[string]any{"act": proposal.Propose, "matter": matter, "content": content}
 }
 
-// gates are the changes to what the CA may issue.
-func (w *world) gates(m map[string]try) {
-	var others []string // policies that no case below is of
-	type profile = struct{ Name, Policy string }
-	var used []profile
-	w.must("ra-clerk", "GET", "/api/v1/profiles", nil, &used)
-	var list []struct {
-		Name   string
-		Fields []proposal.Field
-	}
-	w.must("ca-operator", "GET", "/api/v1/matters", nil, &list)
-	for _, o := range list {
-		if o.Name == "gate.open" {
-			for _, c := range o.Fields[0].Choices {
-				if !slices.ContainsFunc(used, func(p profile) bool { return p.Name == "person-dual" && p.Policy == c.Value }) {
-					others = append(others, c.Value)
-				}
-			}
-		}
-	}
-	open := map[string]string{"policy": others[0], "qualification": "样例", "from": "2026-01-01", "to": "2099-12-31", "cps": "CPS-1.0"}
-	halt, halted := map[string]string{"policy": others[0], "reason": "核对"}, map[string]string{"policy": others[len(others)-1], "reason": "核对"}
-	w.matter(m, "ca", "gate.open", open, "ca-operator", "ca-operator2")
-	m["ca gate.suspend/propose"] = func(r access.Role) string {
-		return w.order(holder(r), "/api/v1/proposals", propose("gate.suspend", halt))
-	}
-	w.done("ca-admin", w.sign("ca-admin", "/api/v1/proposals", propose("gate.suspend", halted))) // what is not suspended is not resumed
-	w.matter(m, "ca", "gate.resume", halted, "ca-admin", "ca-super")
-}
-
-// authorities are the changes to which CAs there are below this one.
-func (w *world) authorities(m map[string]try) {
-	below := func(cn string) map[string]any {
-		key, err := sm2.GenerateKey(rand.Reader)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		req, err := csr.New(dn.Name{C: "CN", O: "样例", CN: cn}.Bytes(), key)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return map[string]any{"csr": string(csr.PEM(req)), "issuer": "root", "path_len": 0, "days": 365, "policies": []string{"2.999.1.1.1"}}
-	}
-	w.matter(m, "ca", "authority.sign", below("下级 CA 甲"), "ca-admin", "ca-super")
-	waiting := w.agree("authority.sign", below("下级 CA 乙"), "ca-admin", "ca-super")
-	m["ca authority.sign/release"] = func(r access.Role) string {
-		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": waiting})
-	}
-	made := w.agree("authority.sign", below("下级 CA 丙"), "ca-admin", "ca-super")
-	for _, who := range []string{"ca-operator", "ca-operator2"} {
-		w.sign(who, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": made})
-	}
-	w.done("ca-admin", made)
-	var v struct{ Result []byte }
-	w.must("ca-admin", "GET", "/api/v1/proposals/"+made, nil, &v)
-	c, err := cert.FromPEM(v.Result)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.matter(m, "ca", "authority.revoke", map[string]string{"serial": c.SerialHex(), "reason": "superseded"}, "ca-admin", "ca-super")
-	w.matter(m, "ca", "authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
-	w.matter(m, "ca", "authority.import", w.joined(), "ca-admin", "ca-super")
-}
-
-// joined is what another root returns for the CA's own request.
-func (w *world) joined() map[string]string {
-	w.t.Helper()
-	id := w.agree("authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
-	w.done("ca-admin", id)
-	var v struct{ Result []byte }
-	w.must("ca-admin", "GET", "/api/v1/proposals/"+id, nil, &v)
-	req, err := csr.Parse(v.Result)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	key, err := sm2.GenerateKey(rand.Reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	name, from := dn.Name{C: "CN", O: "样例", CN: "样例根"}.Bytes(), time.Now().Add(-time.Hour).UTC()
-	seal := func(subject, point []byte) string {
-		der, err := cert.Seal(cert.Draft{Serial: []byte{0x41, 1, 2, 3, 4, 5, 6, 7, 8}, Issuer: name, Subject: subject, NotBefore: from, NotAfter: from.AddDate(5, 0, 0), Point: point,
-			Extensions: []cert.Extension{cert.SKI(point), cert.CA(-1), cert.KeyUsage(cert.UsageCA)}}.TBS(), key)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		return string(cert.PEM(der))
-	}
-	return map[string]string{"certificate": seal(req.Subject, req.Point), "chain": seal(name, alg.Point(&key.PublicKey))}
-}
-
 func (w *world) agree(matter string, content any, by, and string) string {
 	id := w.sign(by, "/api/v1/proposals", propose(matter, content))
 	w.sign(and, "/api/v1/proposals", map[string]any{"act": proposal.Confirm, "id": id})
@@ -677,23 +582,6 @@ func (w *world) matter(m map[string]try, system, name string, content any, by, a
 			}
 			return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": id})
 		}
-	}
-}
-
-// court is the judicial recovery of a key that the centre holds.
-func (w *world) court(m map[string]try, enc string) {
-	var pem []byte
-	w.must("ra-clerk", "GET", "/api/v1/certificates/"+enc, nil, &pem)
-	warrant := map[string]string{"case": "样例 1 号", "authority": "某某法院（样例）", "document": "通知书 1", "digest": strings.Repeat("ab", 32), "serial": enc, "ca": "",
-		"recipient": string(pem), "scope": "核对", "expires": "2099-12-31"}
-	w.matter(m, "km", "km.judicial", warrant, "km-operator", "km-forensic1")
-	id := w.agree("km.judicial", warrant, "km-operator", "km-forensic1")
-	m["km km.judicial/release"] = func(r access.Role) string {
-		who := holder(r)
-		if r == access.KMForensic {
-			who = "km-forensic2" // who agreed does not release
-		}
-		return w.order(who, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": id, "share": []byte{1}})
 	}
 }
 
@@ -790,214 +678,4 @@ func (w *world) done(who, id string) {
 		w.must(who, "GET", "/api/v1/proposals/"+id, nil, &v)
 		return v.State == "done"
 	})
-}
-
-// paused is a bulk of one certificate, confirmed while it is held back.
-func (w *world) paused(do string, form func() map[string]any) string {
-	unit := "批量 " + do
-	f := form()
-	f["subject"] = map[string]string{"C": "CN", "O": unit, "CN": "张三"}
-	var c struct{ ID, State string }
-	w.must("ra-clerk", "POST", "/api/v1/drafts", f, &c)
-	id := c.ID
-	stands := func(id, want string) {
-		w.until(id, func() bool {
-			w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &c)
-			return c.State == want
-		})
-	}
-	acts := func(who string, o map[string]any) { w.sign(who, "/api/v1/acts", o) }
-	acts("ra-clerk", map[string]any{"act": "ra.submit", "ids": []string{id}})
-	acts("ra-reviewer", map[string]any{"act": "ra.approve", "ids": []string{id}})
-	stands(id, "issued")
-	bulk := func(act string) string {
-		var v struct{ ID string }
-		w.must("ra-clerk", "POST", "/api/v1/bulks", map[string]any{"act": act, "query": map[string]string{"unit": unit}, "ground": map[string]string{"ra.revoke": "law"}[act]}, &v)
-		acts("ra-clerk", map[string]any{"act": act, "bulk": v.ID})
-		return v.ID
-	}
-	if do == "unfreeze" {
-		acts("ra-reviewer", map[string]any{"act": "ra.approve", "bulk": bulk("ra.freeze"), "count": 1})
-		stands(id, "issued-held")
-	}
-	m := bulk("ra." + do)
-	acts("ra-reviewer", map[string]any{"act": "ra.pause", "bulk": m})
-	acts("ra-reviewer", map[string]any{"act": "ra.approve", "bulk": m, "count": 1})
-	return m
-}
-
-// cases are the registration desk's acts, each on a case that stands where it
-// can be done.
-func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
-	t := w.t
-	form := func() map[string]any {
-		return map[string]any{"profile": "person-dual", "identity": map[string]string{"kind": "resident-id", "number": "11010519491231002X"}, "csr": request(t, "张三"),
-			"subject": map[string]string{"C": "CN", "CN": "张三"}}
-	}
-	draft := func() string {
-		var v struct{ ID string }
-		w.must("ra-clerk", "POST", "/api/v1/drafts", form(), &v)
-		return v.ID
-	}
-	act := func(who, act, id string) {
-		w.sign(who, "/api/v1/acts", map[string]any{"act": act, "ids": []string{id}})
-	}
-	type standing = struct {
-		State string
-		Sign  string `json:"sign_serial"`
-		Enc   string `json:"enc_serial"`
-	}
-	state := func(id, want string) (v standing) {
-		w.until(id, func() bool {
-			w.must("ra-clerk", "GET", "/api/v1/cases/"+id, nil, &v)
-			return v.State == want
-		})
-		return v
-	}
-	issue := func(id string) standing {
-		act("ra-clerk", "ra.submit", id)
-		act("ra-reviewer", "ra.approve", id)
-		return state(id, "issued")
-	}
-	deliver := func() (string, standing) {
-		id := draft()
-		issue(id)
-		act("ra-producer", "ra.produce", id)
-		return id, state(id, "delivered")
-	}
-	drafted, submitted, issued := draft(), draft(), draft()
-	act("ra-clerk", "ra.submit", submitted)
-	issue(issued)
-	delivered, live := deliver()
-	serial, enc := live.Sign, live.Enc
-	status := func(do, serial string) map[string]any {
-		return map[string]any{"act": "ra." + do, "serial": serial, "reason": "superseded"}
-	}
-	_, frozen := deliver()
-	_, held := deliver()
-	for _, serial := range []string{frozen.Sign, held.Sign} {
-		id := w.sign("ra-clerk", "/api/v1/acts", status("freeze", serial))
-		act("ra-reviewer", "ra.approve", id)
-		state(id, "done")
-	}
-	pending := map[string]string{"revoke": w.sign("ra-clerk", "/api/v1/acts", status("revoke", serial)), "unfreeze": w.sign("ra-clerk", "/api/v1/acts", status("unfreeze", held.Sign))}
-	_, other := deliver()
-	pending["freeze"] = w.sign("ra-clerk", "/api/v1/acts", status("freeze", other.Sign))
-	_, free := deliver()
-	_, good := deliver()
-	subjects := map[string]string{"revoke": good.Sign, "freeze": free.Sign, "unfreeze": frozen.Sign}
-	sheet := []byte("profile,C,ST,L,O,OU,CN,identity_kind,identity_number,csr\nperson-dual,CN,,,,,张三,resident-id,11010519491231002X," + strings.ReplaceAll(request(t, ""), "\n", "") + "\n")
-	var kept struct{ Digest string }
-	w.must("ra-clerk", "POST", "/api/v1/evidence?name=a.txt", []byte("扫描件"), &kept)
-	var batch ra.Batch
-	w.must("ra-clerk", "POST", "/api/v1/sheets?name=a.csv", sheet, &batch)
-
-	posts := func(path string, body func() any) try {
-		return func(r access.Role) string { return w.call(holder(r), "POST", "/api/v1/"+path, body(), new([]byte)) }
-	}
-	m["ra ra.draft"] = posts("drafts", func() any { return form() })
-	m["ra ra.sheet"] = posts("sheets?name=b.csv", func() any { return append(sheet, rand.Text()...) })
-	m["ra ra.evidence"] = posts("evidence?name=b.txt", func() any { return []byte("另一份") })
-	m["ra ra.personal.number"] = posts("cases/"+delivered+"/identity", func() any { return map[string]string{"reason": "核对来电"} })
-	m["ra ra.personal.export"] = gets("cases.csv?personal=true&reason=xx", "cases.json?personal=true&reason=xx")
-	m["ra ra.readings"] = gets("readings")
-	m["ra ra.batch.hold"] = func(r access.Role) string {
-		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.pause", "bulk": batch.ID})
-	}
-	for do := range subjects {
-		bulk := w.paused(do, form)
-		m["ra ra."+do+"/cancel"] = func(r access.Role) string {
-			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.cancel", "bulk": bulk})
-		}
-	}
-	m["ra ra.bulk.try"] = posts("bulks", func() any {
-		return map[string]any{"act": "ra.freeze", "query": map[string]string{"unit": "批量 revoke"}}
-	})
-	m["ra ra.evidence-file"] = gets("cases/" + delivered + "/evidence.zip")
-	m["ra ra.package"] = gets("cases/"+delivered+"/package", "cases/"+delivered+"/package.zip")
-	m["ra ra.read"] = gets("cases", "cases/"+delivered, "counts", "profiles", "certificates/"+serial, "cases.csv", "cases.json", "bulks", "evidence/"+kept.Digest, "batches", "batches/"+batch.ID, "batches/"+batch.ID+"/rows.csv", "sheets/sample.csv", "status", "reminders", "reminders.csv", "guides/reissue?serial="+serial)
-	on := func(kind, do, id string) {
-		m["ra "+kind+"/"+do] = func(r access.Role) string {
-			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra." + do, "ids": []string{id}})
-		}
-	}
-	for do, id := range map[string]string{"submit": drafted, "discard": drafted, "withdraw": submitted, "approve": submitted, "return": submitted, "reject": submitted, "produce": issued} {
-		on("ra.issue", do, id)
-	}
-	for kind, id := range pending {
-		for _, do := range []string{"approve", "reject", "withdraw"} {
-			on("ra."+kind, do, id)
-		}
-		m["ra ra."+kind+"/"+kind] = func(r access.Role) string { return w.order(holder(r), "/api/v1/acts", status(kind, subjects[kind])) }
-	}
-	recovery := func() string {
-		_, v := deliver()
-		var c struct{ ID string }
-		w.must("ra-clerk", "POST", "/api/v1/drafts", map[string]string{"for": "recover", "replaces": v.Sign, "csr": request(t, "")}, &c)
-		return c.ID
-	}
-	first, second, third, fourth := recovery(), recovery(), recovery(), recovery()
-	for _, id := range []string{second, third, fourth} {
-		act("ra-clerk", "ra.submit", id)
-	}
-	for _, id := range []string{third, fourth} {
-		act("ra-reviewer", "ra.approve", id)
-	}
-	act("ra-admin", "ra.authorise", fourth)
-	state(fourth, "issued")
-	for do, id := range map[string]string{"submit": first, "discard": first, "withdraw": second, "approve": second, "return": second, "reject": second, "authorise": third, "produce": fourth} {
-		on("ra.recover", do, id)
-	}
-	m["ra ra.recover/reject@reviewed"] = func(r access.Role) string {
-		return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{third}})
-	}
-	for do, kind := range map[string]string{"renew": "ra.issue", "revoke": "ra.revoke", "freeze": "ra.freeze"} {
-		id := w.asked(do, form(), issue)
-		m["ra "+kind+"/reject@asked"] = func(r access.Role) string {
-			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{id}})
-		}
-	}
-	return enc
-}
-
-// asked is a case that the holder of a new certificate asked for themselves.
-func (w *world) asked(do string, form map[string]any, issue func(id string) (v struct {
-	State string
-	Sign  string `json:"sign_serial"`
-	Enc   string `json:"enc_serial"`
-})) string {
-	w.t.Helper()
-	key, err := sm2.GenerateKey(rand.Reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	der, err := csr.New(dn.Name{C: "CN", CN: "张三"}.Bytes(), key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	form["csr"] = string(csr.PEM(der))
-	var c struct{ ID string }
-	w.must("ra-clerk", "POST", "/api/v1/drafts", form, &c)
-	v := issue(c.ID)
-	var pem []byte
-	w.must("ra-clerk", "GET", "/api/v1/certificates/"+v.Sign, nil, &pem)
-	p, err := desk.Subscriber(w.e.RA, pem, keyfile.Plain(key), nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := p.SignIn(w.t.Context()); err != nil {
-		w.t.Fatal(err)
-	}
-	wish := ra.Wish{Do: do}
-	switch do {
-	case "renew":
-		wish.CSR = request(w.t, "张三")
-	case "revoke":
-		wish.Reason = "superseded"
-	}
-	done, err := p.Wish(w.t.Context(), wish)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return done.ID
 }

@@ -88,11 +88,12 @@ type person struct {
 	token string
 }
 
-func (s *site) person(id string, ends time.Time, roles ...access.Role) *person {
-	s.t.Helper()
+// certificate is somebody's own.
+func certificate(t *testing.T, id string, ends time.Time) (*sm2.PrivateKey, []byte) {
+	t.Helper()
 	key, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	serial := make([]byte, 8)
 	_, _ = rand.Read(serial)
@@ -101,8 +102,14 @@ func (s *site) person(id string, ends time.Time, roles ...access.Role) *person {
 	d.Issuer = d.Subject
 	der, err := cert.Seal(d.TBS(), key)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return key, der
+}
+
+func (s *site) person(id string, ends time.Time, roles ...access.Role) *person {
+	s.t.Helper()
+	key, der := certificate(s.t, id, ends)
 	p, err := access.PersonOf(access.PersonID(id), "人员"+id, der, roles...)
 	if err == nil {
 		err = s.Trail.DB.Write(s.t.Context(), func(tx *sqldb.Tx) error { _, err := s.people.Add(tx, p, "test", s.now()); return err })
@@ -219,7 +226,8 @@ func TestWhoDoesNotIsNot(t *testing.T) {
 	s := open(t)
 	li, wang := s.person("li", year(), access.RAClerk), s.person("wang", year(), access.RAClerk)
 	old := s.person("old", time.Now().Add(-time.Minute), access.RAClerk)
-	stranger := &person{s: s, key: li.key, cert: wang.cert[:len(wang.cert)-1]}
+	key, unseen := certificate(t, "stranger", year())
+	stranger := &person{s: s, key: key, cert: unseen}
 	for what, x := range map[string]struct {
 		claim  func() access.Claim
 		status int
@@ -234,6 +242,7 @@ func TestWhoDoesNotIsNot(t *testing.T) {
 		"a stale time":         {func() access.Claim { c := li.claim(); s.pass(access.Window + time.Second); return c }, 409, "access.stale"},
 		"a time to come":       {func() access.Claim { c := li.claim(); s.pass(-access.Window - 2*time.Second); return c }, 409, "access.stale"},
 		"a certificate unseen": {func() access.Claim { c := li.claim(); c.Cert = stranger.cert; return c }, 403, "access.no_person"},
+		"no certificate":       {func() access.Claim { c := li.claim(); c.Cert = wang.cert[:len(wang.cert)-1]; return c }, 422, "access.not_certificate"},
 		"an old certificate":   {func() access.Claim { c := li.claim(); c.Cert = old.cert; return c }, 403, "access.expired"},
 	} {
 		s.ahead.Store(0)

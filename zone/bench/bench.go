@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -43,6 +44,9 @@ func (m *Missing) Error() string { return "未安装 " + m.Package + "：apt ins
 // ErrName is returned for a name that is no measurement.
 var ErrName = errors.New("no such measurement")
 
+// ErrStore is returned for a store nobody here can open.
+var ErrStore = errors.New("no such store")
+
 // All are the measurements and what they compare.
 var All = []struct{ Name, What string }{
 	{"issue-single", "单证书签发：Issuer.Issue 到落盘，对照各次签名验签之和与裸批量写入"},
@@ -58,6 +62,9 @@ var All = []struct{ Name, What string }{
 
 // Run measures one path.
 func Run(ctx context.Context, name string, o Options) (Result, error) {
+	if o.Store != "" && o.Store != "sqlite" && !strings.HasPrefix(o.Store, "postgres://") && !strings.HasPrefix(o.Store, "postgresql://") {
+		return Result{}, ErrStore
+	}
 	dir, err := os.MkdirTemp("", "hufu-bench")
 	if err != nil {
 		return Result{}, err

@@ -61,6 +61,7 @@ type Config struct {
 	Now      func() time.Time
 	HTTP     *http.Client
 	Outside  func() []api.Check // how what is published looks from outside; may be nil
+	Gauges   *plant.Gauges      // where figures are shown; may be nil
 }
 
 // Origin names the public ledger of a CA.
@@ -133,6 +134,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
+	c.Gauges.Unsealed("ca", g)
 	target := tiles.Client{Link: &link.Client{URL: c.Tiles, Name: PeerCA, Key: server, Peer: c.RA, HTTP: c.HTTP, Now: c.Now}}
 	sealer := (&ledger.Sealer{
 		DB: db, Log: castore.Log, Origin: Origin(c.Cert), Key: ledgerKey, Targets: []ledger.Target{target}, Now: c.Now, Bodies: store.Bodies,

@@ -62,7 +62,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 			return nil, err
 		}
 		more, err := below.above(ctx, c.Now())
-		return append(append(list, agree), more...), err
+		return append(append(list, agree, g.SealCheck()), more...), err
 	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -83,6 +82,7 @@ type Config struct {
 	PublicURL string                 // of the public's services, as certificates name it
 	Publish   *ldappush.Server       // an external directory to publish into; nil is none
 	Figures   []prometheus.Collector // further metrics
+	Gauges    *plant.Gauges          // where figures of the zone are shown; may be nil
 	Remind    []int                  // days before the end on which holders are reminded, rising
 	SelfURL   string                 // of the subscribers' self-service, for reminders
 	Extended  bool                   // say revoked of serials never issued (RFC 6960 §2.2)
@@ -198,7 +198,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub, append(figures, c.Figures...)...)); err != nil {
 		return nil, nil, err
 	}
-	l, err := net.Listen("tcp", c.LDAP)
+	l, err := plant.Listen("目录服务", c.LDAP)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -237,7 +237,7 @@ func keep(r *va.Responder, name string) error {
 }
 
 func public(g *plant.Group, addr string, p *vahttp.Public) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := plant.Listen("公开服务", addr)
 	if err != nil {
 		return err
 	}
@@ -293,6 +293,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	if err != nil {
 		return err
 	}
+	c.Gauges.Unsealed("ra", g)
 	register := &access.People{DB: db}
 	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
 	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
@@ -317,7 +318,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
 	}
-	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp) }}
+	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, g.SealCheck()) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })

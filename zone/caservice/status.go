@@ -11,11 +11,12 @@ import (
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/pki/va"
+	"github.com/hufu-pki/hufu/web/api"
 )
 
 // published tells how far the public ledger is and which lists it names.
-func (c Config) published(ctx context.Context, resp *va.Responder) (raapi.Published, error) {
-	p := raapi.Published{Public: c.PublicURL, Lists: []raapi.List{}}
+func (c Config) published(ctx context.Context, resp *va.Responder, checks ...api.Check) (raapi.Published, error) {
+	p := raapi.Published{Public: c.PublicURL, Lists: []raapi.List{}, Checks: checks}
 	note, err := ledger.Dir(c.ledger()).Get(ctx, ledger.CheckpointPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil

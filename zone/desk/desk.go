@@ -72,7 +72,7 @@ type Endpoints struct {
 func (e *Endpoints) Read(dir string) error {
 	data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("hufu up 没有在 %s 上运行；请先启动，或用 --dir 指明数据目录：%w", dir, err)
+		return refusal.Said(err, "hufu up 没有在 %s 上运行；请先启动，或用 --dir 指明数据目录", dir)
 	}
 	if err != nil {
 		return err
@@ -156,7 +156,10 @@ func (p *Person) Call(ctx context.Context, method, path string, in, out any) err
 	}
 	resp, err := p.HTTP.Do(req)
 	if err != nil {
-		return fmt.Errorf("无法连接 %s: %w", p.URL, err)
+		if text := refusal.Plain(err); text != "" {
+			return refusal.Said(err, "无法连接 %s：%s", p.URL, text)
+		}
+		return fmt.Errorf("无法连接 %s：%w", p.URL, err)
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))

@@ -7,9 +7,23 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/hufu-pki/hufu/format/identity"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 )
+
+// sought is what a list is asked for: a text, or the key for the number of
+// somebody's card, which no address may hold.
+func (p *Person) sought(ctx context.Context, text string) (q, number string, err error) {
+	if !identity.Looks(text) {
+		return text, "", nil
+	}
+	var v struct {
+		Key string `json:"key"`
+	}
+	err = p.Call(ctx, http.MethodPost, "/api/v1/cases/number", map[string]string{"number": text}, &v)
+	return "", v.Key, err
+}
 
 // personal carries out the verbs about personal data: each is on the trail
 // before the answer comes.
@@ -38,7 +52,11 @@ func (p *Person) personal(ctx context.Context, verb string, a Args) (any, error)
 		personal = "true"
 	}
 	var raw []byte
-	if err := p.Call(ctx, http.MethodGet, query(path, "state", a.State, "q", a.Query, "kind", a.Kind, "personal", personal, "reason", a.Note), nil, &raw); err != nil {
+	q, number, err := p.sought(ctx, a.Query)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Call(ctx, http.MethodGet, query(path, "state", a.State, "q", q, "number", number, "kind", a.Kind, "personal", personal, "reason", a.Note), nil, &raw); err != nil {
 		return nil, err
 	}
 	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, raw, 0o600)

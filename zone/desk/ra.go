@@ -69,12 +69,7 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		var v raapi.CaseView
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/cases/"+escape(id), nil, &v)
 	case "list":
-		var page raapi.Page
-		limit := ""
-		if a.Limit > 0 {
-			limit = fmt.Sprint(a.Limit)
-		}
-		return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", a.Query, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
+		return p.list(ctx, a)
 	case "batch":
 		return p.batch(ctx, a)
 	case "bulk":
@@ -103,6 +98,19 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
 	}
 	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+}
+
+func (p *Person) list(ctx context.Context, a Args) (any, error) {
+	limit := ""
+	if a.Limit > 0 {
+		limit = fmt.Sprint(a.Limit)
+	}
+	q, number, err := p.sought(ctx, a.Query)
+	if err != nil {
+		return nil, err
+	}
+	var page raapi.Page
+	return &page, p.Call(ctx, http.MethodGet, query("/api/v1/cases", "state", a.State, "q", q, "number", number, "kind", a.Kind, "after", a.After, "limit", limit), nil, &page)
 }
 
 // escape keeps an id one segment of a path.
@@ -246,7 +254,11 @@ func (p *Person) reminders(ctx context.Context, a Args) (any, error) {
 		return &v, p.Call(ctx, http.MethodGet, query("/api/v1/reminders", "after", a.After), nil, &v)
 	}
 	var data []byte
-	if err := p.Call(ctx, http.MethodGet, "/api/v1/reminders.csv", nil, &data); err != nil {
+	personal := ""
+	if a.Personal {
+		personal = "true"
+	}
+	if err := p.Call(ctx, http.MethodGet, query("/api/v1/reminders.csv", "personal", personal, "reason", a.Note), nil, &data); err != nil {
 		return nil, err
 	}
 	return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)

@@ -44,6 +44,7 @@ type Config struct {
 	CAs       [][]byte
 	Low, High int // watermarks of the pool
 	Now       func() time.Time
+	Gauges    *plant.Gauges // where figures are shown; may be nil
 }
 
 // Run serves until ctx ends. ready is called once everything answers.
@@ -87,6 +88,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
+	c.Gauges.Unsealed("km", g)
 	vault := &km.Vault{Store: store, Device: c.Device, Master: KeyMaster, Identity: KeyIdentity, Cert: c.Cert, CAs: c.CAs, Now: c.Now, Low: c.Low, High: c.High, Marks: store.Marks, Wrapping: store.Master}
 	g.Go(func(ctx context.Context) { vault.Run(ctx) })
 	mux := http.NewServeMux()

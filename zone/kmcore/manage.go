@@ -80,7 +80,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 			return nil, err
 		}
 		drill, err := keys.drillCheck(ctx)
-		return append(list, drill), err
+		return append(list, drill, g.SealCheck()), err
 	})
 	shares(site, changes, custody, vault.Cert)
 	keys.queries(site, authorities(c.CAs))

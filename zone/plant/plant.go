@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
@@ -35,13 +36,14 @@ type Group struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 	close  []func() error
-	seals  []func(ctx context.Context) error
+	seals  []*ledger.Sealer
+	files  []string // of databases
 }
 
 // Seal brings the audit ledgers' checkpoints up to what was committed by now.
 func (g *Group) Seal(ctx context.Context) error {
 	for _, seal := range g.seals {
-		if err := seal(ctx); err != nil {
+		if err := seal.Seal(ctx); err != nil {
 			return err
 		}
 	}
@@ -77,14 +79,37 @@ func (g *Group) Wait() error {
 	for i := len(g.close) - 1; i >= 0; i-- {
 		err = errors.Join(err, g.close[i]())
 	}
+	if sqldb.Damaged(err) {
+		return fmt.Errorf("数据库 %s 已损坏或不是数据库文件；请不要再启动，保留原文件，用 hufu restore 从备份恢复（docs/manual/备份与恢复.md）：%w", strings.Join(g.files, "、"), err)
+	}
 	return err
+}
+
+// Listen opens a TCP address, or says in words of whoever runs the system why
+// that cannot be.
+func Listen(name, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	why := ""
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		why = "端口已被占用；请停止占用它的程序（ss -ltnp 可查），或换 --base-port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		why = "本机没有这个地址；请用本机的地址作 --addr"
+	case errors.Is(err, syscall.EACCES):
+		why = "没有权限使用这个端口；请换 1024 以上的 --base-port"
+	default:
+		why = "请检查 --addr 与 --base-port（" + err.Error() + "）"
+	}
+	return nil, fmt.Errorf("%s不能监听 %s：%s", name, addr, why)
 }
 
 // Serve answers HTTP at addr until the group ends, letting requests finish.
 func (g *Group) Serve(name, addr string, h http.Handler) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := Listen(name, addr)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute,
@@ -108,6 +133,9 @@ func (g *Group) Serve(name, addr string, h http.Handler) error {
 
 // Database opens a zone's database and closes it at the end.
 func (g *Group) Database(source string) (*sqldb.DB, error) {
+	if !strings.Contains(source, "://") { // a URL may hold a password
+		g.files = append(g.files, source)
+	}
 	db, err := sqldb.Open(g.ctx, source)
 	if err != nil {
 		return nil, err
@@ -117,7 +145,8 @@ func (g *Group) Database(source string) (*sqldb.DB, error) {
 }
 
 // Trail seals a database's audit ledger into a folder, from which it is read,
-// exported and verified.
+// exported and verified. While that fails for long, no act is written to the
+// database.
 func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now func() time.Time) (files func(ctx context.Context) ([]byte, error), err error) {
 	pub, ok := key.Public().(*ecdsa.PublicKey)
 	if !ok {
@@ -125,7 +154,8 @@ func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now f
 	}
 	folder := &ledger.Folder{Dir: dir, Key: pub, Origin: origin}
 	s := (&ledger.Sealer{DB: db, Log: audit.Log, Origin: origin, Key: key, Targets: []ledger.Target{folder}, Now: now}).Start()
-	g.seals = append(g.seals, s.Seal)
+	g.seals = append(g.seals, s)
+	audit.Watch(db, s.Behind)
 	g.Go(s.Run)
 	g.Go(func(ctx context.Context) { // acts do not wait for the seal
 		tick := time.NewTicker(trailEvery)
@@ -147,14 +177,44 @@ func (g *Group) Trail(db *sqldb.DB, origin, dir string, key crypto.Signer, now f
 	}, nil
 }
 
+// Unsealed is how long the group's audit ledgers have not been sealed.
+func (g *Group) Unsealed() (most time.Duration) {
+	for _, s := range g.seals {
+		most = max(most, s.Behind())
+	}
+	return most
+}
+
+// SealCheck is the overview's line about the sealing of the audit ledger.
+func (g *Group) SealCheck() api.Check {
+	behind := g.Unsealed().Truncate(time.Second)
+	c := api.Check{Name: "审计账本封存", Value: "正常", State: "good"}
+	switch {
+	case behind >= audit.SealWithin:
+		c.State, c.Value, c.Advice = "bad", fmt.Sprintf("已有 %s 无法封存，暂停办理", behind), "请检查密码设备和审计目录的磁盘；恢复后自动继续（GM/T 0034 §5.3.8）"
+	case behind >= 2*trailEvery:
+		c.State, c.Value, c.Advice = "warn", fmt.Sprintf("已有 %s 未能封存，正在重试", behind), fmt.Sprintf("满 %s 将暂停办理；请检查密码设备和审计目录的磁盘", audit.SealWithin)
+	}
+	return c
+}
+
 // trailEvery is how often the audit ledger is sealed when something happened.
 const trailEvery = 2 * time.Second
 
-// Zip packs a ledger's folder.
+// Zip packs a ledger's folder. Its files are dated by the checkpoint, so the
+// same state gives the same bytes.
 func Zip(dir string) ([]byte, error) {
+	note, err := os.ReadFile(filepath.Join(dir, ledger.CheckpointPath))
+	if err != nil {
+		return nil, err
+	}
+	cp, err := ledger.PeekCheckpoint(note)
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Base(path)[0] == '.' {
 			return err
 		}
@@ -169,7 +229,7 @@ func Zip(dir string) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		w, err := z.Create(filepath.ToSlash(name))
+		w, err := z.CreateHeader(&zip.FileHeader{Name: filepath.ToSlash(name), Method: zip.Deflate, Modified: cp.At})
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func (s SelfTest) Run(ctx context.Context) error {
 		}
 	}
 	if len(failed) == 0 {
-		slog.Info("self-test passed", "zone", s.Zone)
+		slog.Info("自检通过", "zone", s.Zone)
 		return nil
 	}
 	return fmt.Errorf("%s%w：%s", s.Zone, ErrSelfTest, line.Detail)

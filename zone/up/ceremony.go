@@ -98,7 +98,7 @@ func (c Config) bootstrap(ctx context.Context) (World, error) {
 	if c.PublicURL != "" {
 		public = strings.TrimSuffix(c.PublicURL, "/")
 	} else if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
-		return World{}, fmt.Errorf("%w: 监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
+		return World{}, fmt.Errorf("%w：监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
 	}
 	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）", c.kmURL(public)}}
 	for _, step := range []func(context.Context) error{y.keys, y.authorities, y.institution, y.keyCentre, y.finish} {

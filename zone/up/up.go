@@ -112,7 +112,7 @@ func (w World) staffPlace() profile.Place {
 var ErrBusy = plant.ErrBusy
 
 // ErrAddress is returned when certificates name another public URL.
-var ErrAddress = errors.New("public URL differs")
+var ErrAddress = errors.New("地址有误")
 
 // Run bootstraps the folder if need be and serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
@@ -142,9 +142,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if w.PublicURL != c.url(portPublic) {
 		if c.PublicURL != w.PublicURL {
-			return fmt.Errorf("%w: 证书中写入的公共地址是 %s，而现在要监听 %s；请用原来的 --addr 和 --base-port，或用 --public-url %s 确认外部仍可经原地址访问", ErrAddress, w.PublicURL, c.url(portPublic), w.PublicURL)
+			return fmt.Errorf("%w：证书中写入的公共地址是 %s，而现在要监听 %s；请用原来的 --addr 和 --base-port，或用 --public-url %s 确认外部仍可经原地址访问", ErrAddress, w.PublicURL, c.url(portPublic), w.PublicURL)
 		}
-		slog.Warn("certificates name another public URL", "url", w.PublicURL, "listening", c.url(portPublic))
+		slog.Warn("证书中写的是另一公共地址", "url", w.PublicURL, "listening", c.url(portPublic))
 	}
 	if err := c.shareOut(ctx); err != nil {
 		return err
@@ -155,12 +155,12 @@ func Run(ctx context.Context, c Config) error {
 // reachable tries every address before certificates name one for ever.
 func (c Config) reachable() error {
 	if c.BasePort < 1 || c.BasePort > 65535-40 {
-		return fmt.Errorf("%w: --base-port 应在 1 与 %d 之间，却是 %d", ErrAddress, 65535-40, c.BasePort)
+		return fmt.Errorf("%w：--base-port 应在 1 与 %d 之间，却是 %d", ErrAddress, 65535-40, c.BasePort)
 	}
 	for i := range portWaitKM + 1 {
-		l, err := net.Listen("tcp", c.at(i))
+		l, err := plant.Listen("尚未建立任何东西：服务", c.at(i))
 		if err != nil {
-			return fmt.Errorf("%w: 不能监听 %s（%v）；还没有建立任何东西，请换 --base-port 或 --addr 再试", ErrAddress, c.at(i), err)
+			return fmt.Errorf("%w：%w", ErrAddress, err)
 		}
 		_ = l.Close()
 	}
@@ -260,6 +260,7 @@ func (c Config) zones(w World) ([]zone, error) {
 		links = &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}
 	}
 	client := &http.Client{Timeout: 60 * time.Second, Transport: links}
+	gauges := new(plant.Gauges)
 	agreement, err := c.agreement(ledgerKey, cacore.Origin(certs["operating-ca"]))
 	if err != nil {
 		return nil, err
@@ -270,7 +271,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	km := func(ctx context.Context, ready func(), dev *soft.Device) error {
 		return kmcore.Run(ctx, kmcore.Config{
 			Dir: c.path("km"), Log: c.path("log"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
-			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now,
+			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now, Gauges: gauges,
 		}, ready)
 	}
 	core := func(ctx context.Context, ready func(), dev *soft.Device) error {
@@ -285,7 +286,7 @@ func (c Config) zones(w World) ([]zone, error) {
 		return cacore.Run(ctx, cacore.Config{
 			Dir: c.path("ca"), Log: c.path("log"), Database: c.path("ca", "ca.db"), Device: dev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
-			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks,
+			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks, Gauges: gauges,
 		}, ready)
 	}
 	service := func(ctx context.Context, ready func(), dev *soft.Device) error {
@@ -298,7 +299,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, OCSPRoot: rootStatus, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
-			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: agreement.Figures(),
+			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: append(agreement.Figures(), gauges), Gauges: gauges,
 		}, ready)
 	}
 	return append([]zone{c.keyed("km", portWaitKM, km), c.keyed("ca", portWaitCA, core), c.keyed("ra", portWaitRA, service), c.agrees(agreement)}, c.consoles()...), nil

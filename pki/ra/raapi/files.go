@@ -22,7 +22,8 @@ type Search struct {
 	Kind    string    `query:"kind" enum:"ra.issue,ra.recover,ra.revoke,ra.freeze,ra.unfreeze"`
 	Profile string    `query:"profile"`
 	Batch   string    `query:"batch"`
-	Q       string    `query:"q" doc:"姓名、案件编号、序列号、批次或完整证件号码"`
+	Q       string    `query:"q" doc:"姓名、案件编号、序列号、批次或统一社会信用代码；居民身份证号码见 number"`
+	Number  string    `query:"number" maxLength:"64" doc:"证件号码的查询键，由 POST /api/v1/cases/number 换取"`
 	From    time.Time `query:"from"`
 	To      time.Time `query:"to"`
 	After   string    `query:"after"`
@@ -30,7 +31,7 @@ type Search struct {
 }
 
 func (f Search) query() ra.Query {
-	return ra.Query{State: casework.State(f.State), Kind: f.Kind, Profile: f.Profile, Batch: f.Batch, Text: f.Q, From: f.From, To: f.To, After: f.After, Limit: f.Limit}
+	return ra.Query{State: casework.State(f.State), Kind: f.Kind, Profile: f.Profile, Batch: f.Batch, Text: f.Q, Blind: Unkey(f.Number), From: f.From, To: f.To, After: f.After, Limit: f.Limit}
 }
 
 // EvidenceLine is a kept file as programs receive it.

@@ -2,10 +2,12 @@ package raapi
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -71,7 +73,46 @@ func (a *API) personal(s *api.Site) {
 			list, err := a.Readings(ctx, api.Person(ctx), in.From, in.To, api.Source(ctx))
 			return &api.Body[[]ra.ReadCount]{Body: list}, err
 		})
+	type findIn struct {
+		Body struct {
+			Number string `json:"number" minLength:"1" maxLength:"64"`
+		}
+	}
+	type key struct {
+		Key string `json:"key"`
+	}
+	api.Handle(s, api.Op{ID: "number-key", Method: http.MethodPost, Path: "/api/v1/cases/number", Summary: "用证件号码换取查询键：网址里只出现查询键"},
+		func(ctx context.Context, in *findIn) (*api.Body[key], error) {
+			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
+				return nil, err
+			}
+			return &api.Body[key]{Body: key{base64.RawURLEncoding.EncodeToString(a.Desk.Blind(strings.TrimSpace(in.Body.Number)))}}, nil
+		})
 	a.exports(s)
+}
+
+// Unkey reads what a number is searched by; one nobody gave finds nothing.
+func Unkey(key string) []byte {
+	if key == "" {
+		return nil
+	}
+	blind, err := base64.RawURLEncoding.DecodeString(key)
+	if err != nil || len(blind) == 0 {
+		return []byte(key)
+	}
+	return blind
+}
+
+// whole has the number of an institution found by its blind index, and refuses
+// that of a person: a query is part of an address.
+func (a *API) whole(q ra.Query) (ra.Query, error) {
+	if identity.Looks(q.Text) {
+		return q, ra.NumberInURL.At("q", ra.NumberInURL.Clause)
+	}
+	if len(q.Text) == 18 && q.Blind == nil {
+		q.Blind = a.Desk.Blind(q.Text)
+	}
+	return q, nil
 }
 
 // exportIn is a query, and whether names and numbers are wanted with it.
@@ -87,9 +128,9 @@ func (a *API) exports(s *api.Site) {
 		if err != nil {
 			return nil, err
 		}
-		q := in.query()
-		if len(q.Text) == 18 {
-			q.Blind = a.Desk.Blind(q.Text)
+		q, err := a.whole(in.query())
+		if err != nil {
+			return nil, err
 		}
 		list, err := a.Desk.Export(ctx, q, in.Personal, in.Reason, who, api.Source(ctx))
 		if err != nil {

@@ -298,18 +298,20 @@ func (a *API) Profiles() (list []profile.Profile) {
 	return list
 }
 
-// Find lists cases. A whole identity number finds its cases by blind index.
+// Find lists cases. A whole number of an institution finds its cases by blind
+// index; that of a person is no text to search for.
 func (a *API) Find(ctx context.Context, q ra.Query) (Page, error) {
 	if q.Limit <= 0 || q.Limit > ra.PageMax {
 		q.Limit = 50
 	}
-	if n := len(q.Text); n == 18 {
-		q.Blind = a.Desk.Blind(q.Text)
+	q, err := a.whole(q)
+	if err != nil {
+		return Page{}, err
 	}
 	want := q.Limit
 	q.Limit++
 	list, err := a.Desk.Store.Find(ctx, q)
-	if err == nil && len(list) == 0 && q.Blind != nil {
+	if err == nil && len(list) == 0 && q.Blind != nil && q.Text != "" {
 		q.Blind = nil
 		list, err = a.Desk.Store.Find(ctx, q)
 	}

@@ -11,13 +11,14 @@ import (
 // Published is how far the public ledger is, as the service zone holds it, and
 // what it says of revocation lists.
 type Published struct {
-	Origin string    `json:"origin"`
-	Size   int64     `json:"size"`
-	Root   string    `json:"root"`
-	At     time.Time `json:"at"`
-	Note   string    `json:"note"`
-	Lists  []List    `json:"lists"`
-	Public string    `json:"public"` // base URL of the public's services
+	Origin string      `json:"origin"`
+	Size   int64       `json:"size"`
+	Root   string      `json:"root"`
+	At     time.Time   `json:"at"`
+	Note   string      `json:"note"`
+	Lists  []List      `json:"lists"`
+	Public string      `json:"public"` // base URL of the public's services
+	Checks []api.Check `json:"checks"` // of the registration system itself
 }
 
 // List is the newest revocation list of a scope.

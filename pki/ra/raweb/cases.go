@@ -57,7 +57,7 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Asked = asked.Cases
-	if d.Soon, err = p.API.Desk.Store.Reminders(r.Context(), ra.ReminderQuery{Limit: 10}); err != nil {
+	if d.Soon, err = p.API.Desk.Reminders(r.Context(), ra.ReminderQuery{Limit: 10}); err != nil {
 		return "", nil, err
 	}
 	last, err := p.API.Find(r.Context(), ra.Query{Limit: 10})
@@ -72,7 +72,7 @@ func (p *Pages) home(r *http.Request, who access.Person) (string, any, error) {
 func query(r *http.Request) ra.Query {
 	v := r.URL.Query()
 	q := ra.Query{
-		State: casework.State(v.Get("state")), Kind: v.Get("kind"), Profile: v.Get("profile"), Batch: v.Get("batch"), Text: strings.TrimSpace(v.Get("q")),
+		State: casework.State(v.Get("state")), Kind: v.Get("kind"), Profile: v.Get("profile"), Batch: v.Get("batch"), Text: strings.TrimSpace(v.Get("q")), Blind: raapi.Unkey(v.Get("number")),
 		From: page.Day(v.Get("from")), To: page.Day(v.Get("to")), After: v.Get("after"), Limit: pageSize,
 	}
 	if !q.To.IsZero() {

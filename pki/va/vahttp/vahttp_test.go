@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/ocsp"
+	"github.com/hufu-pki/hufu/format/openssltest"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
@@ -131,20 +131,14 @@ func TestOpenSSLAsksByEveryHash(t *testing.T) {
 	}
 	files := []string{write("good", good), write("bad", bad), write("never", never)}
 	ca := write("ca", s.CA)
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not here")
-	}
 	run := func(args ...string) string {
 		t.Helper()
 		args = append([]string{"ocsp", "-issuer", ca, "-url", s.url + "/ocsp", "-noverify"}, args...)
-		out, err := exec.Command("openssl", args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("openssl %v: %v\n%s", args, err, out)
-		}
-		if strings.Contains(string(out), "WARNING") {
+		out := openssltest.Must(t, nil, args...)
+		if strings.Contains(out, "WARNING") {
 			t.Errorf("openssl %v warns:\n%s", args, out)
 		}
-		return string(out)
+		return out
 	}
 	for _, hash := range []string{"-sha1", "-sha256", "-sm3"} {
 		for file, want := range map[string]string{files[0]: "good", files[1]: "good", files[2]: "unknown"} {

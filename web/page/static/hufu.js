@@ -239,13 +239,25 @@ const send = (path, file, progress) => new Promise((done, gone) => {
   x.send(file);
 });
 
+// The number of somebody's card is never part of an address: what the page asks
+// with is a key for it.
+const looks = /^\d{17}[\dXx]$/;
+async function byNumber(form, number) {
+  const { key: k } = await call('POST', '/api/v1/cases/number', { number });
+  const to = new URLSearchParams(new FormData(form));
+  to.delete('q');
+  to.set('number', k);
+  go(`${form.getAttribute('action') || location.pathname}?${to}`);
+}
+
 document.addEventListener('submit', e => {
   const form = e.target;
   const kind = ['signIn', 'openKey', 'order', 'mark', 'post', 'reveal', 'upload'].find(k => k in form.dataset);
-  if (!kind) return;
+  const number = !kind && form.elements.q?.value.trim();
+  if (!kind && !looks.test(number)) return;
   e.preventDefault();
   e.stopPropagation();
-  busy(form, () => submits[kind](form));
+  busy(form, () => kind ? submits[kind](form) : byNumber(form, number));
 }, true);
 
 document.addEventListener('click', async e => {
@@ -334,6 +346,7 @@ function keystate() {
 
 // A page has come: say so to screen readers, put the key's state on it.
 function arrived() {
+  $$('.scroll').forEach(e => { if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; }); // arrow keys move what is wider than the screen
   keystate();
   picked();
   if (news) { toast(news); news = ''; }

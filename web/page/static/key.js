@@ -12,7 +12,11 @@ const unhex = s => Uint8Array.from(s.match(/../g), x => parseInt(x, 16));
 function pem(text, type) {
   const m = text.match(new RegExp(`-----BEGIN ${type}-----([\\s\\S]+?)-----END ${type}-----`));
   if (!m) throw new Error(type === 'CERTIFICATE' ? '证书文件里没有证书' : /PRIVATE KEY/.test(text) ? '私钥文件没有用口令加密，页面不打开它；请用 hufu key --pass-file 生成' : '私钥文件里没有私钥');
-  return fromBase64(m[1]);
+  try {
+    const b = fromBase64(m[1]);
+    if (b[0] === 0x30) return b;
+  } catch { /* said below */ }
+  throw new Error(type === 'CERTIFICATE' ? '证书文件已损坏，请选择本人的 cert.pem' : '私钥文件已损坏，请选择本人的 key.pem');
 }
 
 // der splits the content of a constructed element into its children.
@@ -30,14 +34,22 @@ function der(b) {
 
 export async function load(keyText, certText, pass) {
   certificate = pem(certText, 'CERTIFICATE');
-  const [outer] = der(pem(keyText, 'ENCRYPTED PRIVATE KEY'));
-  const [id, text] = der(outer.body);
-  const [, params] = der(id.body);
-  const [kdf, enc] = der(params.body);
-  const [, kp] = der(kdf.body);
-  const [salt, rounds] = der(kp.body);
-  const [, iv] = der(enc.body);
-  const c = rounds.body.reduce((n, x) => n * 256 + x, 0);
+  let text, salt, iv, c;
+  try {
+    const [outer] = der(pem(keyText, 'ENCRYPTED PRIVATE KEY'));
+    let id;
+    [id, text] = der(outer.body);
+    const [, params] = der(id.body);
+    const [kdf, enc] = der(params.body);
+    const [, kp] = der(kdf.body);
+    let rounds;
+    [salt, rounds] = der(kp.body);
+    [, iv] = der(enc.body);
+    c = rounds.body.reduce((n, x) => n * 256 + x, 0);
+  } catch (e) {
+    if (!(e instanceof TypeError)) throw e;
+    throw new Error('私钥文件不是口令加密的 PKCS#8，或已损坏；请选择本人的 key.pem');
+  }
   const key = await pbkdf2Async(sha256, new TextEncoder().encode(pass), salt.body, { c, dkLen: 16 });
   let plain;
   try {
