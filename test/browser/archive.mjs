@@ -29,9 +29,9 @@ for (const [room, site, home] of [['ca', endpoints.ca_console, '运行总览'], 
   await press(page, 'button:has-text("查询归档")');
   await page.waitForSelector('h2:has-text("第 1 期的记录")');
   await page.waitForSelector('td:text-is("person.add")');
-  await page.fill('[name="q"]', 'self-test');
+  await page.fill('[name="q"]', '自检');
   await press(page, 'button:has-text("统计")');
-  await page.waitForSelector('td:has-text("self-test passed")');
+  await page.waitForSelector('td:has-text("自检通过")');
   await shot(page, `archive-${room}`);
   await press(page, 'a.button:has-text("清除")');
   await page.waitForSelector('h2:has-text("系统日志")');
