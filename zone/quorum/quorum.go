@@ -253,6 +253,9 @@ func (z Zone) check(ctx context.Context, p Plan) error {
 // people is everybody on the registers of the folder's systems.
 func (z Zone) people(ctx context.Context) (all []access.Person, err error) {
 	for _, name := range []string{"ca", "km"} { // the CA's register has the registration system's people
+		if _, err := os.Stat(filepath.Join(z.Dir, name, name+".db")); errors.Is(err, fs.ErrNotExist) {
+			continue // one system that is gone does not keep another shut
+		}
 		list, err := z.register(ctx, name)
 		if err != nil {
 			return nil, err
