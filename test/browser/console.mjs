@@ -27,6 +27,18 @@ async function until(id, state) {
   await page.fill('[name=pass]', 'wrong');
   await page.click('form[data-sign-in] button');
   await page.waitForSelector('.problem:has-text("口令不对")');
+  const junk = (name, body) => { writeFileSync(`${dir}/../${name}`, body); return `${dir}/../${name}`; };
+  const armour = (type, body) => `-----BEGIN ${type}-----\n${body}\n-----END ${type}-----\n`;
+  for (const [field, file, says] of [
+    ['cert', junk('text.pem', 'hello'), '证书文件里没有证书'], ['cert', junk('cut.pem', armour('CERTIFICATE', '!!!!')), '证书文件已损坏'], ['cert', junk('other.pem', armour('CERTIFICATE', 'aGVsbG8=')), '证书文件已损坏'],
+    ['key', junk('key.pem', armour('ENCRYPTED PRIVATE KEY', 'aGVsbG8=')), '私钥文件已损坏'], ['key', junk('short.pem', armour('ENCRYPTED PRIVATE KEY', 'MAMCAQA=')), '私钥文件不是口令加密的 PKCS#8'],
+    ['cert', junk('der.pem', armour('CERTIFICATE', 'MAMCAQA=')), '这不是 SM2 证书'],
+  ]) {
+    await openKey(page, 'form[data-sign-in]', 'ra-clerk');
+    await page.setInputFiles(`[name=${field}]`, file);
+    await page.click('form[data-sign-in] button');
+    await page.waitForSelector(`.problem:has-text("${says}")`);
+  }
   await page.close();
 }
 
