@@ -20,6 +20,9 @@ func pathLength(c *cert.Certificate, x Context) bool {
 		return true
 	}
 	above, isCA := x.Issuer.PathLen()
+	if x.Profile.Own { // a self-issued certificate takes no step of the path
+		return isCA && (above < 0 || n <= above)
+	}
 	return isCA && (above < 0 || n < above)
 }
 

@@ -30,7 +30,8 @@ var Rules = []Rule{
 		return c.NotAfter.Sub(c.NotBefore).Hours() <= float64(24*x.Profile.Days.Max)
 	}},
 	{"validity.issuer", "GM/T 0034 §5.3.4", "有效期应在 CA 证书有效期之内", func(c *cert.Certificate, x Context) bool {
-		return x.Issuer == nil || !c.NotBefore.Before(x.Issuer.NotBefore) && !c.NotAfter.After(x.Issuer.NotAfter)
+		// An old key that a new one certifies is older than that (RFC 4210 §4.4).
+		return x.Issuer == nil || (x.Profile.Own || !c.NotBefore.Before(x.Issuer.NotBefore)) && !c.NotAfter.After(x.Issuer.NotAfter)
 	}},
 	{"validity.encoding", "RFC 5280 §4.1.2.5", "2049 年以前用 UTCTime，以后用 GeneralizedTime，以 Z 结尾、无小数秒", validityEncoding},
 	{"subject.identical", "GM/T 0043 §6.2.1g", "主体应与申请逐字节相同，签名与加密证书的主体完全一致", func(c *cert.Certificate, x Context) bool {
@@ -75,8 +76,8 @@ var Rules = []Rule{
 	{"name-constraints", "RFC 5280 §4.2.1.10", "名称约束应与批准的相同，仅 CA 证书可有", func(c *cert.Certificate, x Context) bool {
 		return like(cert.NameConstraints)(c, x) && (x.Profile.Usage == "ca" || len(x.Wish.Permitted) == 0)
 	}},
-	{"own-key", "GM/T 0034 §8.2.4", "下级 CA 的密钥和名称不应是签发者的", func(c *cert.Certificate, x Context) bool {
-		return x.Profile.Usage != "ca" || x.Issuer == nil || !bytes.Equal(c.Point, x.Issuer.Point) && !bytes.Equal(c.Subject, x.Issuer.Subject)
+	{"own-key", "GM/T 0034 §8.2.4", "下级 CA 的密钥和名称不应是签发者的；交叉证书的名称应是签发者的，密钥不是", func(c *cert.Certificate, x Context) bool {
+		return x.Profile.Usage != "ca" || x.Issuer == nil || !bytes.Equal(c.Point, x.Issuer.Point) && bytes.Equal(c.Subject, x.Issuer.Subject) == x.Profile.Own
 	}},
 	{"any-policy", "RFC 5280 §4.2.1.4", "下级 CA 证书应列明策略，不用任意策略；签发者有策略时应在其内", policies},
 	{"policy", "电子政务电子认证服务管理办法 第十九条第五项", "应有证书策略标识", like(cert.Policies)},

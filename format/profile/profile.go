@@ -61,7 +61,8 @@ type Profile struct {
 	Days     Days       `json:"days"`
 	Identity []string   `json:"identity,omitempty"` // kinds of documents accepted
 	PathLen  int        `json:"path_len,omitempty"`
-	Asked    bool       `json:"asked,omitempty"` // a CA's path length and policies are asked for; PathLen bounds them
+	Asked    bool       `json:"asked,omitempty"`       // a CA's path length and policies are asked for; PathLen bounds them
+	Own      bool       `json:"self_issued,omitempty"` // another key of the issuer's own name (RFC 4210 §4.4)
 	NoCheck  bool       `json:"no_check,omitempty"`
 	Plain    bool       `json:"plain,omitempty"`    // no CDP and AIA: roots
 	Codes    []CodeRule `json:"codes,omitempty"`    // identity extensions; off unless a profile says so

@@ -51,7 +51,8 @@ type Subordinate struct {
 // ReadAuthority checks an order against the issuer that is to carry it out:
 // proof of possession, name, bounds, and whatever else the request asks for.
 func (is *Issuer) ReadAuthority(o AuthorityOrder) (Subordinate, error) {
-	s := Subordinate{profile: is.Profiles[SubordinateProfile]}
+	is = is.Current()
+	s := Subordinate{profile: is.profiles()[SubordinateProfile]}
 	if s.profile.Usage != "ca" || o.Profile != SubordinateProfile {
 		return s, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", o.Profile)
 	}
@@ -80,7 +81,11 @@ func (is *Issuer) readName(s *Subordinate, _ AuthorityOrder) (err error) {
 	if !bytes.Equal(s.Name.Bytes(), s.subject) {
 		return BadAuthority.At("csr", "GM/T 0043 §6.2.1e").Because("主体的次序应为 C、ST、L、O、OU、CN，C 用 PrintableString，其余用 UTF8String")
 	}
-	for _, c := range []*cert.Certificate{is.Cert, is.Root} {
+	own := []*cert.Certificate{is.Root}
+	for _, g := range is.Generations() {
+		own = append(own, g.Cert)
+	}
+	for _, c := range own {
 		if c == nil {
 			continue
 		}
@@ -221,6 +226,7 @@ func oidText(id asn1.ObjectIdentifier) string {
 // to it is on record where they did. It takes the same road as every
 // certificate, and the ledger names the new CA.
 func (is *Issuer) SignAuthority(ctx context.Context, id string, o AuthorityOrder) ([]byte, error) {
+	is = is.Current()
 	known, err := is.Store.Jobs(ctx, []string{id})
 	if err != nil {
 		return nil, err

@@ -214,7 +214,7 @@ func TestAJoinedChainIsOneThatValidatorsAccept(t *testing.T) {
 		{"names bounded", "certificate", []*cert.Certificate{seal("运营 CA", "国家根", point(own), top, -1, 5, cert.CA(0), usage, cert.Permitted([]cert.Subtree{{Kind: "dns", Value: []byte("x.cn")}})), root}},
 		{"signed by a stranger", "certificate", []*cert.Certificate{mine(middle, "国家根"), root}},
 	} {
-		err := p.CheckJoined(tt.chain)
+		err := p.CheckJoined(tt.chain, nil)
 		f := refusal.Of(err)
 		if tt.field == "" && err != nil || tt.field != "" && (f == nil || f.Field != tt.field) {
 			t.Errorf("%s: %v", tt.name, err)

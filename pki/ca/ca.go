@@ -82,6 +82,9 @@ type Store interface {
 	Record(ctx context.Context, jobs []Job, entries []Publication, lines []audit.Entry, at time.Time) error
 
 	StatusStore
+	LineStore
+	ResponderStore
+	RuleStore
 	// Refuse writes a refusal of authority to the trail, in its own transaction.
 	Refuse(ctx context.Context, line audit.Entry) error
 }
@@ -134,14 +137,19 @@ type Issuer struct {
 	Silent   bool        // a root without a responder: its certificates name none
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
+	Rules    *Rules // changes of profiles and settings; nil where Profiles are all there is
+	Changed  func() // a status has changed, and lists are behind; may be nil
+	Line     *Line  // its keys over time; nil for one that keeps its key
 
-	top bool // it is the root: what it issues stands in the ARL
+	top        bool    // it is the root: what it issues stands in the ARL
+	first      *Issuer // with the first key; nil for itself
+	generation int
 }
 
 // AsRoot is an issuer on the same records that signs with the root's key.
 func (is *Issuer) AsRoot(key crypto.Signer) *Issuer {
 	root := *is
-	root.Key, root.Cert, root.top = key, is.Root, true
+	root.Key, root.Cert, root.top, root.Line, root.first, root.generation = key, is.Root, true, nil, nil, 0
 	return &root
 }
 
@@ -163,6 +171,7 @@ type Result struct {
 // Issue turns requests into certificates. Each is answered by itself; asking
 // again finishes what was interrupted and repeats what was finished.
 func (is *Issuer) Issue(ctx context.Context, requests []enroll.Request) ([]Result, error) {
+	is = is.Current()
 	results := make([]Result, len(requests))
 	if len(requests) > enroll.BatchMax {
 		return nil, TooMany.Because("%d", len(requests))
@@ -196,6 +205,9 @@ func (is *Issuer) Issue(ctx context.Context, requests []enroll.Request) ([]Resul
 // place is where a certificate's status is found.
 func (is *Issuer) place(shard int) profile.Place {
 	at := Place(is.Public, shard)
+	if is.generation > 0 {
+		at.Issuer = is.Public + "/aia/" + IssuerFile(is.Cert.Point)
+	}
 	if is.Silent {
 		at.OCSP = ""
 	}
@@ -208,13 +220,14 @@ func Place(public string, shard int) profile.Place {
 		return profile.Place{CRL: public + "/crl/arl.crl", OCSP: public + "/ocsp", Issuer: public + "/aia/root.cer"}
 	}
 	return profile.Place{
-		CRL:    fmt.Sprintf("%s/crl/shard-%d.crl", public, shard),
+		CRL:    public + "/crl/" + ScopeOf(shard) + ".crl",
 		OCSP:   public + "/ocsp",
 		Issuer: public + "/aia/ca.cer",
 	}
 }
 
-// ShardOf is the shard a serial's low bits name.
+// ShardOf is the shard a serial's low bits name, as settings nobody changed have
+// it.
 func ShardOf(serial []byte) int { return int(serial[len(serial)-1]) % Shards }
 
 // name is what people call a subject.

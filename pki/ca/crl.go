@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -31,6 +31,14 @@ type List struct {
 	Signature  []byte // of a signed list; Lists leaves it and a signed list's TBS out
 }
 
+// Wanted is a list to be put on record. Draft gets it with its number; a Base
+// below 0 is that number too.
+type Wanted struct {
+	List
+	Shard int
+	Draft func(l List, entries []byte) []byte
+}
+
 // DER is the whole list.
 func (l List) DER() []byte { return cert.Assemble(l.TBS, l.Signature) }
 
@@ -41,19 +49,6 @@ const (
 	Authorities = -3 // of the root: CA certificates and the root's own responder
 )
 
-// scopeOf names the list of a shard, the full list or the delta list.
-func scopeOf(shard int) string {
-	switch shard {
-	case Full:
-		return "full"
-	case Delta:
-		return "delta"
-	case Authorities:
-		return arl
-	}
-	return "shard-" + strconv.Itoa(shard)
-}
-
 // Publisher signs revocation lists when something changed, and on schedule,
 // and tells the key centre which keys to retire.
 type Publisher struct {
@@ -61,7 +56,8 @@ type Publisher struct {
 	Root   *Issuer // signs the ARL; nil when the root's key is elsewhere
 
 	wake    chan struct{}
-	signing sync.Mutex // lists are signed by one at a time
+	signing sync.Mutex        // lists are signed by one at a time
+	ends    map[int]time.Time // of the last certificate of keys that were replaced
 }
 
 // settle is how long changes are gathered before lists are signed: short
@@ -131,9 +127,10 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 	if err != nil {
 		return nil, err
 	}
+	keys := is.Generations()
 	for scope, l := range have {
-		if !l.Signed && scope != arl { // that one is the root's to sign
-			if have[scope], err = is.signList(ctx, l); err != nil {
+		if n, _ := ReadScope(scope); !l.Signed && scope != arl && n < len(keys) { // that one is the root's to sign
+			if have[scope], err = keys[n].signList(ctx, l); err != nil {
 				return nil, err
 			}
 		}
@@ -142,37 +139,17 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 	if err != nil {
 		return nil, err
 	}
+	for _, key := range keys {
+		if over, err := p.over(ctx, key); err != nil {
+			return nil, err
+		} else if over {
+			continue
+		}
+		if err := key.due(ctx, have, dirty, asked); err != nil {
+			return nil, err
+		}
+	}
 	numbers := map[string]int64{}
-	sign := func(shard int, l List) error {
-		l, err := is.list(ctx, shard, l)
-		have[l.Scope] = l
-		return err
-	}
-	for n := range Shards {
-		if l, ok := have[scopeOf(n)]; !ok || slices.Contains(dirty, n) || is.stale(l, asked) {
-			if err := sign(n, List{}); err != nil {
-				return nil, err
-			}
-		}
-	}
-	full := have["full"]
-	// A delta list beside a new full list tells what is new in it too: a reader
-	// that looks at changes alone misses none, and one that has the full list
-	// hears nothing false.
-	since, first := full.Upto, full.Number == 0
-	if first || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, Full) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh) {
-		if err := sign(Full, List{}); err != nil {
-			return nil, err
-		}
-	}
-	if full = have["full"]; first || since < 0 {
-		since = full.Upto
-	}
-	if l, ok := have["delta"]; !ok || l.Base != full.Number || slices.Contains(dirty, Delta) || l.ThisUpdate.Before(asked) {
-		if err := sign(Delta, List{Base: full.Number, Since: since}); err != nil {
-			return nil, err
-		}
-	}
 	if l, ok := have[arl]; p.Root != nil && (!ok || !l.Signed || slices.Contains(dirty, Authorities) || is.Now().Sub(l.ThisUpdate) >= arlFresh) {
 		if _, err := p.Root.SignARL(ctx); err != nil {
 			return nil, fmt.Errorf("list %s: %w", arl, err)
@@ -190,35 +167,117 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 	return numbers, nil
 }
 
+// over reports whether a key that was replaced has no certificate left that is
+// not expired: its lists are not needed any more.
+func (p *Publisher) over(ctx context.Context, key *Issuer) (bool, error) {
+	now := p.Issuer.Now()
+	if key == p.Issuer.Current() || now.Before(p.ends[key.generation]) {
+		return false, nil
+	}
+	end, err := p.Issuer.Store.LastEnd(ctx, key.generation)
+	if err != nil {
+		return false, err
+	}
+	if p.ends == nil {
+		p.ends = map[int]time.Time{}
+	}
+	p.ends[key.generation] = end
+	return !now.Before(end), nil
+}
+
+// due signs the lists of one key that are due.
+func (is *Issuer) due(ctx context.Context, have map[string]List, dirty []int, asked time.Time) error {
+	sign := func(shard int, l List) error {
+		l, err := is.list(ctx, shard, l)
+		have[l.Scope] = l
+		return err
+	}
+	for n := range is.settings().Shards {
+		n += is.generation * stride
+		if l, ok := have[ScopeOf(n)]; !ok || slices.Contains(dirty, n) || is.stale(l, asked) {
+			if err := sign(n, List{}); err != nil {
+				return err
+			}
+		}
+	}
+	all, changes := FullOf(is.generation), DeltaOf(is.generation)
+	full := have[ScopeOf(all)]
+	first := full.Number == 0
+	switch delta, ok := have[ScopeOf(changes)]; {
+	case first || full.Upto < 0 || is.stale(full, asked) || slices.Contains(dirty, all) && (full.Size < fullPatient || is.Now().Sub(full.ThisUpdate) >= fullFresh):
+		pair, err := is.both(ctx, full)
+		for _, l := range pair {
+			have[l.Scope] = l
+		}
+		if err != nil {
+			return err
+		}
+	case !ok || delta.Number < full.Number || slices.Contains(dirty, changes) || delta.ThisUpdate.Before(asked):
+		if err := sign(changes, List{Base: full.Number, Since: full.Upto}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // stale reports whether a list is older than its schedule allows, or than a
 // time it was asked for at.
 func (is *Issuer) stale(l List, asked time.Time) bool {
-	return l.ThisUpdate.Before(asked) || is.Now().Sub(l.ThisUpdate) >= crlFresh
+	return l.ThisUpdate.Before(asked) || is.Now().Sub(l.ThisUpdate) >= time.Duration(is.settings().CRLHours)*time.Hour
 }
 
 // list drafts, records and signs one list.
 func (is *Issuer) list(ctx context.Context, shard int, l List) (List, error) {
-	now := is.Now().UTC().Truncate(time.Second)
-	l.Scope, l.ThisUpdate, l.NextUpdate = scopeOf(shard), now, now.Add(crlLife)
-	d := crl.Draft{Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Base: l.Base}
-	switch shard {
-	case Full:
-		d.Freshest = is.Public + "/crl/delta.crl"
-	case Delta:
-	default:
-		d.Shard = is.place(shard).CRL
-	}
-	l, err := is.Store.IntendList(ctx, l, shard, func(number int64, entries []byte) []byte {
-		d.Number, d.Entries = number, entries
-		return d.TBS()
-	})
+	signed, err := is.together(ctx, is.wanted(shard, l))
 	if err != nil {
-		return l, fmt.Errorf("list %s: recording intent: %w", scopeOf(shard), err)
+		return l, err
 	}
-	if l, err = is.signList(ctx, l); err != nil {
-		return l, fmt.Errorf("list %s: %w", scopeOf(shard), err)
+	return signed[0], nil
+}
+
+// both signs a full list and the delta list that leads to it from the full list
+// before: one number, one time and the same information (RFC 5280 §5.2.3). A
+// reader that looks at changes alone misses none. The first full list follows
+// none, and its delta says nothing.
+func (is *Issuer) both(ctx context.Context, before List) ([]List, error) {
+	l := List{Base: before.Number, Since: before.Upto}
+	if before.Number == 0 || before.Upto < 0 {
+		l = List{Base: -1, Since: math.MaxInt64}
 	}
-	return l, nil
+	return is.together(ctx, is.wanted(FullOf(is.generation), List{}), is.wanted(DeltaOf(is.generation), l))
+}
+
+// wanted drafts a list of this moment.
+func (is *Issuer) wanted(shard int, l List) Wanted {
+	now := is.Now().UTC().Truncate(time.Second)
+	l.Scope, l.ThisUpdate, l.NextUpdate = ScopeOf(shard), now, now.AddDate(0, 0, is.settings().CRLDays)
+	return Wanted{List: l, Shard: shard, Draft: func(l List, entries []byte) []byte {
+		d := crl.Draft{
+			Issuer: is.Cert.Subject, Point: is.Cert.Point, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, Base: l.Base, Number: l.Number, Entries: entries,
+		}
+		switch Kind(shard) {
+		case Full:
+			d.Freshest = is.Public + "/crl/" + ScopeOf(DeltaOf(is.generation)) + ".crl"
+		case Delta:
+		default:
+			d.Shard = is.place(shard).CRL
+		}
+		return d.TBS()
+	}}
+}
+
+// together puts lists on record under one number and signs them.
+func (is *Issuer) together(ctx context.Context, wanted ...Wanted) ([]List, error) {
+	lists, err := is.Store.IntendLists(ctx, wanted)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: recording intent: %w", wanted[0].Scope, err)
+	}
+	for i, l := range lists {
+		if lists[i], err = is.signList(ctx, l); err != nil {
+			return nil, fmt.Errorf("list %s: %w", l.Scope, err)
+		}
+	}
+	return lists, nil
 }
 
 func (is *Issuer) signList(ctx context.Context, l List) (List, error) {

@@ -256,3 +256,15 @@ func TestAnInternalCertificateIsHeldAndLetGo(t *testing.T) {
 		}
 	}
 }
+
+// What a later certificate ends has the lists signed at once, as a revocation
+// people ask for.
+func TestWhatIsReplacedHasTheListsSigned(t *testing.T) {
+	p := newPlace(t)
+	_, app, old := p.first(t)
+	changed := 0
+	p.Changed = func() { changed++ }
+	if results := p.persist(t, []enroll.Request{p.later(t, enroll.Renew, old, app.Subject, newKey(t))}); results[0].Err != nil || changed != 1 {
+		t.Errorf("told %d times: %v", changed, results[0].Err)
+	}
+}

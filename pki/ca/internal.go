@@ -18,7 +18,8 @@ import (
 // people (GM/T 0034 §8.1.5 c–f). It takes the same road as every certificate:
 // on record, linted, signed, recorded, published. Only a ceremony calls it.
 func (is *Issuer) IssueInternal(ctx context.Context, id, profileName string, subject dn.Name, point []byte) ([]byte, error) {
-	p, ok := is.Profiles[profileName]
+	is = is.Current()
+	p, ok := is.profiles()[profileName]
 	if !ok || !p.Internal || p.Usage != "sign" {
 		return nil, NoProfile.At("profile", NoProfile.Clause).Because("%q", profileName)
 	}
@@ -38,9 +39,6 @@ func (is *Issuer) IssueInternal(ctx context.Context, id, profileName string, sub
 
 // single takes one certificate of the institution's own from where it stands.
 func (is *Issuer) single(ctx context.Context, j *job) ([]byte, error) {
-	if is.top { // the store knows shards by the serial
-		j.Shards[0] = Authorities
-	}
 	w := &work{is: is, jobs: []*job{j}, results: make([]Result, 1)}
 	for _, step := range []func(context.Context) error{w.open, w.record} {
 		if err := step(ctx); err != nil {

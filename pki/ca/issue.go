@@ -32,6 +32,7 @@ type job struct {
 	encKey  []byte       // the encryption key the centre gave
 	bounds  profile.Wish // policies, path length and names of a subordinate CA
 	linted  [2]certlint.Linted
+	by      *Issuer // whose key signs it, once it is drafted
 }
 
 type work struct {
@@ -113,8 +114,8 @@ func (is *Issuer) read(j *job, content []byte) error {
 	if err := enroll.Decode(content, &j.app); err != nil {
 		return BadContent.At("content", BadContent.Clause).Because("%v", err)
 	}
-	p, ok := is.Profiles[j.app.Profile]
-	if !ok || p.Internal || p.Version != j.app.Version {
+	p, ok := is.profileOf(j.app.Profile, j.app.Version, j.State != None)
+	if !ok || p.Internal {
 		return NoProfile.At("profile", NoProfile.Clause).Because("%q 第 %d 版", j.app.Profile, j.app.Version)
 	}
 	j.profile = p
@@ -174,10 +175,8 @@ func (j *job) reserve() {
 		return b
 	}
 	j.Serials.Sign = draw()
-	j.Shards[0] = ShardOf(j.Serials.Sign)
 	if j.pair() {
 		j.Serials.Enc = draw()
-		j.Shards[1] = ShardOf(j.Serials.Enc)
 	}
 }
 
@@ -229,9 +228,7 @@ func (w *work) tryOpen(ctx context.Context, fresh []*job) error {
 	jobs := make([]Job, 0, len(fresh))
 	for _, j := range fresh {
 		j.reserve()
-		if w.is.top {
-			j.Shards[0] = Authorities
-		}
+		w.is.takes(j)
 		j.State, j.Task = Intended, 0
 		if j.profile.Dual {
 			j.State, j.Task = Opened, task
@@ -363,8 +360,41 @@ func (j *job) take(answers []KeyAnswer) error {
 
 func trim(serial []byte) []byte { return bytes.TrimLeft(serial, "\x00") }
 
+// takes gives a job to an issuer: its key will sign, and its lists will name. A
+// request from before the key begins when the key's certificate does.
+func (is *Issuer) takes(j *job) {
+	if is.generation > 0 && !j.profile.Own && j.From.Before(is.Cert.NotBefore) {
+		j.From = is.Cert.NotBefore
+	}
+	j.by, j.Shards = is, [2]int{is.shard(j.Serials.Sign)}
+	if j.Serials.Enc != nil {
+		j.Shards[1] = is.shard(j.Serials.Enc)
+	}
+}
+
+// drawn finds the shard a draft on record names: there may have been fewer of
+// them on its day.
+func (is *Issuer) drawn(shard int, tbs []byte) int {
+	if shard < 0 || tbs == nil {
+		return shard
+	}
+	c, err := cert.ParseTBS(tbs)
+	if err != nil {
+		return shard
+	}
+	for _, url := range c.URLs()["crl"] {
+		for n := range ShardsMax {
+			if n += is.generation * stride; url == is.place(n).CRL {
+				return n
+			}
+		}
+	}
+	return shard
+}
+
 // draft makes and lints both certificates of a job.
 func (is *Issuer) draft(j *job) error {
+	is.takes(j)
 	var err error
 	if j.TBS.Sign, err = is.prepare(j, profile.Sign, nil); err == nil && j.pair() {
 		j.TBS.Enc, err = is.prepare(j, profile.Enc, nil)
@@ -429,7 +459,11 @@ func (w *work) record(ctx context.Context) error {
 		if j.State != Intended {
 			return nil
 		}
-		return w.is.sign(j)
+		by, err := w.is.drafted(j)
+		if err != nil {
+			return err
+		}
+		return by.sign(j)
 	})
 	now := w.is.Now()
 	var jobs []Job
@@ -441,7 +475,7 @@ func (w *work) record(ctx context.Context) error {
 		}
 		j.State = Recorded
 		jobs = append(jobs, j.Job)
-		entries = append(entries, w.is.publish(j, now)...)
+		entries = append(entries, j.by.publish(j, now)...)
 		lines = append(lines, audit.Entry{
 			Start: now, End: now, Who: "system:ca", Role: "machine", Item: "ca.issue", Object: j.ID,
 			Serial: cert.SerialHex(j.Serials.Sign), Result: audit.Done, Detail: j.profile.Name,
@@ -457,6 +491,22 @@ func (w *work) record(ctx context.Context) error {
 		w.is.Wake()
 	}
 	return nil
+}
+
+// drafted is whose draft is on record: a key that was replaced since finishes
+// what it had drafted, and drafts nothing more.
+func (is *Issuer) drafted(j *job) (*Issuer, error) {
+	if j.by != nil && j.linted[0].TBS() != nil {
+		return j.by, nil
+	}
+	c, err := cert.ParseTBS(j.TBS.Sign)
+	if err != nil {
+		return nil, fmt.Errorf("reading the draft of %s: %w", j.ID, err)
+	}
+	by := is.by(c)
+	by.takes(j)
+	j.Shards = [2]int{by.drawn(j.Shards[0], j.TBS.Sign), by.drawn(j.Shards[1], j.TBS.Enc)}
+	return by, nil
 }
 
 func (is *Issuer) sign(j *job) error {

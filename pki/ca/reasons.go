@@ -24,4 +24,9 @@ var (
 	BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.authority", Text: "下级 CA 的请求不合规定", Clause: "GM/T 0034 §8.2.4", Fix: "请按提示修改，或由下级 CA 重新生成请求"}
 	BadJoin      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.join", Text: "上级根签发的证书不能启用", Clause: "GM/T 0034 §8.2.4", Fix: "请核对文件，或请上级根重新签发"}
 	TooLong      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.validity", Text: "有效期超过 CA 证书的有效期", Clause: "GM/T 0034 §5.3.4", Fix: "请缩短有效期"}
+	NoRollover   = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rollover", Text: "现在不能更新 CA 密钥", Clause: "GM/T 0034 §8.2.4.3", Fix: "请按提示处理后再提议"}
+	RolloverOpen = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rollover_open", Text: "另一次 CA 密钥更新尚未完成", Clause: "GM/T 0034 §8.2.4.3", Fix: "请等待它完成"}
+	NoResponder  = &refusal.Reason{Kind: refusal.Forbidden, Code: "ca.responder", Text: "不能为该密钥签发状态查询响应证书", Clause: "RFC 6960 §4.2.2.2", Fix: "更换响应密钥须由业务管理员提议、超级管理员批准"}
+	BadRule      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.rule", Text: "模板或设置的变更不合规定", Clause: "GM/T 0034 §5.3.4", Fix: "请按提示修改后重新提议"}
+	RuleStale    = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rule_stale", Text: "提议所依据的版本已不是现行版本", Clause: "GM/T 0034 §5.3.4", Fix: "请按现行版本重新提议"}
 )

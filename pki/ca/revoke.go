@@ -59,6 +59,9 @@ type StatusStore interface {
 	// no longer revoked. Entries of certificates that had expired before the list
 	// before are left out.
 	IntendList(ctx context.Context, l List, shard int, draft func(number int64, entries []byte) []byte) (List, error)
+	// IntendLists puts drafts on record as IntendList does, in one transaction
+	// under one number and up to one change: what is signed together says the same.
+	IntendLists(ctx context.Context, wanted []Wanted) ([]List, error)
 	// RecordList stores a signed list, its ledger entry and audit line.
 	RecordList(ctx context.Context, l List, entry Publication, line audit.Entry) error
 	// Dirty reports the shards whose status changed after their newest list, and
@@ -107,7 +110,7 @@ func (is *Issuer) Revoke(ctx context.Context, r enroll.Request) (enroll.Revoked,
 	if err := is.twoPeople(ctx, order.kind, r, order.asked, "ra.approve"); err != nil {
 		return enroll.Revoked{}, err
 	}
-	if c, err := is.Store.Certificate(ctx, serial); err == nil && is.Profiles[c.Profile].Usage == "ca" {
+	if c, err := is.Store.Certificate(ctx, serial); err == nil && is.profiles()[c.Profile].Usage == "ca" {
 		return enroll.Revoked{}, NoCert.At("serial", NoCert.Clause).Because("CA 证书由 CA 管理员撤销")
 	}
 	return is.change(ctx, r.ID, serial, to)
@@ -173,9 +176,12 @@ func (is *Issuer) change(ctx context.Context, request string, serial []byte, to 
 	var entries []Publication
 	var lines []audit.Entry
 	var keys [][]byte
-	issuer := alg.Digest(is.Cert.Raw)
 	for i := range list {
 		c := &list[i]
+		issuer, err := is.issuerOf(*c)
+		if err != nil {
+			return enroll.Revoked{}, err
+		}
 		c.Revoked, c.Reason, c.RevokedAt, c.Invalid = to.revoked, to.reason, now, time.Time{}
 		if !to.revoked {
 			c.Reason = 0
@@ -202,7 +208,22 @@ func (is *Issuer) change(ctx context.Context, request string, serial []byte, to 
 	if is.Wake != nil {
 		is.Wake()
 	}
+	if is.Changed != nil { // what a later certificate ends is on the lists as soon as what people revoke
+		is.Changed()
+	}
 	return done, nil
+}
+
+// issuerOf is the SM3 of the certificate under which one was issued.
+func (is *Issuer) issuerOf(c Issued) ([]byte, error) {
+	if is.top || is.Line == nil {
+		return alg.Digest(is.Cert.Raw), nil
+	}
+	read, err := cert.Parse(c.DER)
+	if err != nil {
+		return nil, fmt.Errorf("reading certificate %s: %w", cert.SerialHex(c.Serial), err)
+	}
+	return alg.Digest(is.by(read).Cert.Raw), nil
 }
 
 func (to change) item() string {

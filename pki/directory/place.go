@@ -26,8 +26,14 @@ const (
 type place struct{ cn, ou, attr string }
 
 // placeOf reads a scope: "full", "shard-3", "arl", and with "delta" before it
-// the changes since such a list: "delta", "delta-shard-3".
+// the changes since such a list: "delta", "delta-shard-3". Those of a later key
+// of the CA have "k1-" before all that, and so has the name of their entry.
 func placeOf(scope string) place {
+	if key, rest, ok := strings.Cut(scope, "-"); ok && len(key) > 1 && key[0] == 'k' && strings.Trim(key[1:], "0123456789") == "" {
+		p := placeOf(rest)
+		p.cn = key + "-" + p.cn
+		return p
+	}
 	p := place{"crl", "CRL", attrList}
 	rest, delta := strings.CutPrefix(scope, "delta")
 	if delta {

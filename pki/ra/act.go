@@ -130,6 +130,9 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 	if err == nil && do == Approve && Issues(rec.Kind) {
 		err = checked(rec)
 	}
+	if err == nil {
+		err = r.upToDate(rec, do)
+	}
 	if err == nil && do == Produce {
 		_, err = r.Package(rec, nil)
 	}

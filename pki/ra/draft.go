@@ -112,7 +112,7 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if strings.TrimSpace(f.Profile) == "" {
 		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("没有填写").ToFix("可用模板：" + strings.Join(r.open(), "、"))
 	}
-	p, ok := r.Profiles[f.Profile]
+	p, ok := r.InForce()[f.Profile]
 	if !ok || p.Internal {
 		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
 	}
@@ -213,7 +213,7 @@ func codesOf(p profile.Profile, f IdentityForm) []profile.Code {
 
 // open names the profiles that can be applied for.
 func (r *Registrar) open() (names []string) {
-	for name, p := range r.Profiles {
+	for name, p := range r.InForce() {
 		if !p.Internal {
 			names = append(names, name)
 		}

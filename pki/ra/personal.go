@@ -63,7 +63,7 @@ var papers = []string{"resident-id", "passport", "military-id"}
 
 // Personal reports whether certificates of a profile are about natural persons.
 func (r *Registrar) Personal(profile string) bool {
-	return slices.ContainsFunc(r.Profiles[profile].Identity, func(k string) bool { return slices.Contains(papers, k) })
+	return slices.ContainsFunc(r.InForce()[profile].Identity, func(k string) bool { return slices.Contains(papers, k) })
 }
 
 // Called is what lists call a case: natural persons by the first character of

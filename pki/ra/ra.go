@@ -147,7 +147,8 @@ type Answer struct {
 type Registrar struct {
 	Store    Store
 	CA       CA
-	Profiles profile.Set
+	Profiles profile.Set   // those the product comes with
+	Book     *profile.Book // those the CA told of, in their place; may be nil
 	Desk     access.Desk
 	Self     access.Desk // of subscribers, for self-service
 	Device   hsm.Device

@@ -5,6 +5,7 @@ import "github.com/hufu-pki/hufu/base/refusal"
 // Why the desk refuses.
 var (
 	NoCase        = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_case", Text: "没有此案件", Clause: "GM/T 0034 §5.3.3", Fix: "请核对案件编号"}
+	StaleProfile  = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.profile_version", Text: "申请按已被替代的模板版本起草", Clause: "GM/T 0034 §5.3.3", Fix: "请由录入员打开申请重新保存，按现行版本检查后再提交"}
 	NoProfile     = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_profile", Text: "证书模板不存在", Clause: "GM/T 0015 §5", Fix: "可用的模板见“证书模板”页"}
 	BadField      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.field", Text: "申请内容不合规定", Clause: "GM/T 0015 §5.2", Fix: "请按提示修改"}
 	BadForm       = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.form", Text: "申请的格式无法读取", Clause: "GM/T 0034 §5.3.3", Fix: "请按手册中的样例填写"}

@@ -53,7 +53,7 @@ func (r *Registrar) Package(rec Record, chain [][]byte) (Package, error) {
 // since then does not change what was issued under it.
 func (r *Registrar) form(rec Record) string {
 	a, err := applicationOf(rec.Content)
-	if p, ok := r.Profiles[rec.Profile]; ok && err == nil && p.Version == a.Version {
+	if p, ok := r.InForce()[rec.Profile]; ok && err == nil && p.Version == a.Version {
 		return p.Form()
 	}
 	return profile.SealedKey

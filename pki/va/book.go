@@ -21,6 +21,7 @@ type authority struct {
 // readers need no lock. A CA's number is its place in the list.
 type book struct {
 	list   []authority
+	by     []*delegate        // who signs answers, by number; nil where nobody does
 	served map[string][]uint8 // hash ‖ name hash ‖ key hash → numbers
 }
 
@@ -51,12 +52,20 @@ func (b *book) with(digest []byte, c *cert.Certificate) (*book, uint8, error) {
 func copyOf(list []authority) []authority { return append([]authority(nil), list...) }
 
 // serve fills in the CertIDs answered for: those of CAs with the name that
-// issued the responder's certificate (RFC 6960 §4.2.2.2), whichever of their
-// keys signed; after a CA's key has changed one responder answers for both.
-func (b *book) serve(issuers [][]byte) *book {
-	next := &book{list: b.list, served: map[string][]uint8{}}
+// issued a responder's certificate (RFC 6960 §4.2.2.2), whichever of their keys
+// signed.
+func (b *book) serve(delegates []*delegate) *book {
+	next := &book{list: b.list, by: make([]*delegate, len(b.list)), served: map[string][]uint8{}}
 	for n, a := range b.list {
-		if a.cert == nil || !slices.ContainsFunc(issuers, func(n []byte) bool { return bytes.Equal(a.cert.Subject, n) }) {
+		if a.cert == nil {
+			continue
+		}
+		for _, d := range delegates {
+			if d.of(a.cert) || next.by[n] == nil && bytes.Equal(a.cert.Subject, d.cert.Issuer) {
+				next.by[n] = d
+			}
+		}
+		if next.by[n] == nil {
 			continue
 		}
 		for _, h := range ocsp.Hashes {
@@ -108,7 +117,7 @@ func (r *Responder) Joined(own []byte) (chain [][]byte) {
 	}
 	for _, a := range slices.Backward(b.list) {
 		c := a.cert
-		if c == nil || !bytes.Equal(c.Point, mine.Point) || !bytes.Equal(c.Subject, mine.Subject) || bytes.Equal(c.Raw, own) || now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		if c == nil || !bytes.Equal(c.Point, mine.Point) || !bytes.Equal(c.Subject, mine.Subject) || bytes.Equal(c.Issuer, c.Subject) || r.institution(c) || now.Before(c.NotBefore) || now.After(c.NotAfter) {
 			continue
 		}
 		chain = [][]byte{c.Raw}
@@ -123,6 +132,55 @@ func (r *Responder) Joined(own []byte) (chain [][]byte) {
 		return chain
 	}
 	return nil
+}
+
+// institution reports whether one of the roots given at the start issued a
+// certificate: the CA's own chain is no joined one.
+func (r *Responder) institution(c *cert.Certificate) bool {
+	for _, der := range r.Issuers {
+		if root, err := cert.Parse(der); err == nil && bytes.Equal(root.Subject, root.Issuer) && bytes.Equal(root.Subject, c.Issuer) {
+			return true
+		}
+	}
+	return false
+}
+
+// Own is the institution's own certificate for the key that issued one, as its
+// root issued it, nil if there is none. Cross certificates are others.
+func (r *Responder) Own(issued *cert.Certificate) *cert.Certificate {
+	e, ok := issued.Extension(cert.AuthorityKeyID)
+	b := r.book.Load()
+	for _, n := range b.named(issued.Issuer) {
+		if c := b.list[n].cert; ok && bytes.Equal(e.Value, cert.AKI(c.Point).Value) && r.institution(c) {
+			return c
+		}
+	}
+	return nil
+}
+
+// Keys are the institution's own certificates of a CA name, one for each of its
+// keys, oldest first.
+func (r *Responder) Keys(subject []byte) (list []*cert.Certificate) {
+	b := r.book.Load()
+	for _, n := range b.named(subject) {
+		c := b.list[n].cert
+		if r.institution(c) && !slices.ContainsFunc(list, func(o *cert.Certificate) bool { return bytes.Equal(o.Point, c.Point) }) {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// Cross are the certificates by which the keys of a CA certify each other.
+func (r *Responder) Cross(subject []byte) (list []*cert.Certificate) {
+	b := r.book.Load()
+	for _, n := range b.named(subject) {
+		c := b.list[n].cert
+		if e, ok := c.Extension(cert.AuthorityKeyID); ok && bytes.Equal(c.Issuer, subject) && !bytes.Equal(e.Value, cert.AKI(c.Point).Value) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // joinedMax bounds the levels above a CA.

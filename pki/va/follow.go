@@ -137,7 +137,7 @@ func (r *Responder) number(digest []byte, c *cert.Certificate) (uint8, error) {
 	before := r.book.Load()
 	after, n, err := before.with(digest, c)
 	if err == nil && after != before {
-		r.book.Store(after.serve(r.names()))
+		r.book.Store(after.serve(*r.delegates.Load()))
 	}
 	return n, err
 }

@@ -277,7 +277,7 @@ func (r *Responder) take(h header, x *index) error {
 	r.next, r.front, r.lists.of = h.Entries, front, crls
 	r.index.Store(x)
 	r.changes.Add(1)
-	r.book.Store(b.serve(r.names()))
+	r.book.Store(b.serve(*r.delegates.Load()))
 	r.asOf.Store(min(h.AsOf, r.Now().UnixNano()))
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,17 +41,16 @@ type Responder struct {
 	// 6960 §2.2), as long as the ledger was read just now.
 	Extended bool
 
-	delegate atomic.Pointer[delegate]
-	others   []*delegate // never changed after Start
-	book     atomic.Pointer[book]
-	index    atomic.Pointer[index]
-	changes  atomic.Uint64 // grows after every change of the index, never 0
-	cache    *cache
-	seats    chan struct{}
-	wake     chan struct{}
-	asOf     atomic.Int64 // when the state was last known to be the ledger's, Unix nanoseconds
-	signing  trouble
-	reading  trouble
+	delegates atomic.Pointer[[]*delegate] // one for each key of a CA answered for, the first first
+	book      atomic.Pointer[book]
+	index     atomic.Pointer[index]
+	changes   atomic.Uint64 // grows after every change of the index, never 0
+	cache     *cache
+	seats     chan struct{}
+	wake      chan struct{}
+	asOf      atomic.Int64 // when the state was last known to be the ledger's, Unix nanoseconds
+	signing   trouble
+	reading   trouble
 
 	mu    sync.Mutex // held by the one writer
 	next  int64      // entries applied
@@ -84,15 +84,11 @@ func (r *Responder) Start() error {
 	r.index.Store(new(index))
 	r.changes.Store(1)
 	r.book.Store(new(book))
-	for _, o := range r.Others {
-		d, err := delegated(o.Signer, o.Cert)
-		if err != nil {
+	r.delegates.Store(new([]*delegate))
+	for _, d := range append([]Delegation{{r.Signer, r.Cert}}, r.Others...) {
+		if err := r.Renew(d.Signer, d.Cert); err != nil {
 			return err
 		}
-		r.others = append(r.others, d)
-	}
-	if err := r.Renew(r.Signer, r.Cert); err != nil {
-		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +108,8 @@ func cmpOr(n, otherwise int) int {
 }
 
 // Renew gives the responder another certificate, as happens often: it is short-lived
-// because nobody can ask for its status (RFC 6960 §4.2.2.2.1).
+// because nobody can ask for its status (RFC 6960 §4.2.2.2.1). It takes the
+// place of the one that the same key of the same CA issued, if there is one.
 func (r *Responder) Renew(key crypto.Signer, der []byte) error {
 	d, err := delegated(key, der)
 	if err != nil {
@@ -120,8 +117,25 @@ func (r *Responder) Renew(key crypto.Signer, der []byte) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.delegate.Store(d)
-	r.book.Store(r.book.Load().serve(r.names()))
+	list := slices.Clone(*r.delegates.Load())
+	if i := slices.IndexFunc(list, d.beside); i >= 0 {
+		list[i] = d
+	} else {
+		list = append(list, d)
+	}
+	r.delegates.Store(&list)
+	r.book.Store(r.book.Load().serve(list))
+	return nil
+}
+
+// Delegated is the certificate under which answers about what a CA certificate's
+// key issued are signed; nil when its own key has certified no responder.
+func (r *Responder) Delegated(ca *cert.Certificate) *cert.Certificate {
+	for _, d := range *r.delegates.Load() {
+		if d.of(ca) {
+			return d.cert
+		}
+	}
 	return nil
 }
 
@@ -141,26 +155,26 @@ func delegated(key crypto.Signer, der []byte) (*delegate, error) {
 	return &delegate{key, c}, nil
 }
 
-// names are those of the CAs answered for.
-func (r *Responder) names() [][]byte {
-	list := [][]byte{r.delegate.Load().cert.Issuer}
-	for _, d := range r.others {
-		list = append(list, d.cert.Issuer)
-	}
-	return list
+// of reports whether a CA certificate's key issued the delegation.
+func (d *delegate) of(ca *cert.Certificate) bool {
+	e, ok := d.cert.Extension(cert.AuthorityKeyID)
+	return bytes.Equal(d.cert.Issuer, ca.Subject) && ok && bytes.Equal(e.Value, cert.AKI(ca.Point).Value)
 }
 
-// speaks is who signs answers about a CA's certificates (RFC 6960 §4.2.2.2).
+// beside reports whether another delegation is of the same key of a CA.
+func (d *delegate) beside(o *delegate) bool {
+	a, _ := d.cert.Extension(cert.AuthorityKeyID)
+	b, _ := o.cert.Extension(cert.AuthorityKeyID)
+	return bytes.Equal(d.cert.Issuer, o.cert.Issuer) && bytes.Equal(a.Value, b.Value)
+}
+
+// speaks is who signs answers about a CA's certificates (RFC 6960 §4.2.2.2): who
+// has it from the key that issued them, or else from another of that CA.
 func (r *Responder) speaks(of name) *delegate {
-	b := r.book.Load()
-	if n := of.issuer; len(r.others) > 0 && int(n) < len(b.list) && b.list[n].cert != nil {
-		for _, d := range r.others {
-			if bytes.Equal(d.cert.Issuer, b.list[n].cert.Subject) {
-				return d
-			}
-		}
+	if b := r.book.Load(); int(of.issuer) < len(b.by) && b.by[of.issuer] != nil {
+		return b.by[of.issuer]
 	}
-	return r.delegate.Load()
+	return (*r.delegates.Load())[0]
 }
 
 // Answer is what goes back to the asker.
@@ -275,7 +289,7 @@ func (r *Responder) find(id ocsp.CertID) (of name, s status, ours bool) {
 }
 
 func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time) Answer {
-	d := r.delegate.Load()
+	d := (*r.delegates.Load())[0]
 	for _, id := range req.IDs {
 		if of, _, ours := r.find(id); ours {
 			d = r.speaks(of)

@@ -125,7 +125,7 @@ func (w *world) sound() {
 
 func (w *world) lists(db *sqldb.DB) (n int) {
 	w.t.Helper()
-	rows, err := db.Query(context.Background(), `SELECT c.number, c.tbs, s.signature FROM crl c JOIN crl_sealed s ON s.number = c.number`)
+	rows, err := db.Query(context.Background(), `SELECT c.crl_number, c.tbs, s.signature FROM crl c JOIN crl_sealed s ON s.number = c.number`)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -76,13 +76,46 @@ func (w *world) authorities(m map[string]try) {
 	}
 	w.matter(m, "ca", "authority.revoke", map[string]string{"serial": c.SerialHex(), "reason": "superseded"}, "ca-admin", "ca-super")
 	w.matter(m, "ca", "authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
-	w.matter(m, "ca", "authority.import", w.joined(), "ca-admin", "ca-super")
+	w.matter(m, "ca", "authority.import", w.joined("authority.request"), "ca-admin", "ca-super")
+	why := map[string]string{"reason": "例行"}
+	w.matter(m, "ca", "authority.rollover", why, "ca-admin", "ca-super")
+	rolling := w.agree("authority.rollover", why, "ca-admin", "ca-super")
+	m["ca authority.rollover/release"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": rolling})
+	}
+	w.matter(m, "ca", "responder.key", map[string]string{"issuer": "operating", "reason": "例行"}, "ca-admin", "ca-super")
+	w.nextKey(m, why)
+	w.matter(m, "ca", "profile.change", map[string]any{"profile": "person-dual", "days_max": 1000, "reason": "例行"}, "ca-admin", "ca-super")
+	w.matter(m, "ca", "setting.change", map[string]any{"crl_days": 6, "reason": "例行"}, "ca-admin", "ca-super")
 }
 
-// joined is what another root returns for the CA's own request.
-func (w *world) joined() map[string]string {
+// nextKey is a key that waits for another root's answer, and is given up again.
+func (w *world) nextKey(m map[string]try, why map[string]string) {
+	to := map[string]string{"to": "样例根"}
+	w.matter(m, "ca", "authority.request-new", to, "ca-admin", "ca-super")
+	answer := w.joined("authority.request-new")
+	w.matter(m, "ca", "authority.import-new", answer, "ca-admin", "ca-super")
+	waiting := w.agree("authority.import-new", answer, "ca-admin", "ca-super")
+	m["ca authority.import-new/release"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": waiting})
+	}
+	w.matter(m, "ca", "authority.forgo", why, "ca-admin", "ca-super")
+	w.done("ca-admin", w.agree("authority.forgo", why, "ca-admin", "ca-super"))
+	for _, step := range []string{"import-new/propose", "import-new/confirm", "forgo/propose", "forgo/confirm"} {
+		asked := m["ca authority."+step]
+		m["ca authority."+step] = func(r access.Role) string {
+			if code := asked(r); code != "key.change" { // no key waits any more, which is looked at last
+				return code
+			}
+			return ""
+		}
+	}
+}
+
+// joined is what another root returns for a request of the CA's own.
+func (w *world) joined(request string) map[string]string {
 	w.t.Helper()
-	id := w.agree("authority.request", map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
+	id := w.agree(request, map[string]string{"to": "样例根"}, "ca-admin", "ca-super")
 	w.done("ca-admin", id)
 	var v struct{ Result []byte }
 	w.must("ca-admin", "GET", "/api/v1/proposals/"+id, nil, &v)

@@ -375,7 +375,7 @@ func (w *world) audited(s access.System) {
 // covered says under which acts of the table each operation of an interface is
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
-	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "evidence-file": "ra.evidence-file",
+	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "rules": "ca.rules", "profile-version": "ca.rules", "evidence-file": "ra.evidence-file",
 	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "audit-archives": "audit.archives", "audit-archive-file": "audit.archives", "audit-archived": "audit.archives", "audit-figures": "audit.figures", "system-log": "audit.system-log", "audit-archive-prepare": "audit.archive", "audit-archive": "audit.archive", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
@@ -466,6 +466,7 @@ func (w *world) tries() map[string]try {
 	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
 	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
 	m["ca ca.statistics"] = gets("statistics", "statistics.csv")
+	m["ca ca.rules"] = gets("rules", "rules/profiles/person-dual/1")
 	m["ca crl.publish/propose"] = func(r access.Role) string {
 		return w.order(holder(r), "/api/v1/proposals", propose("crl.publish", map[string]string{"reason": "核对"}))
 	}

@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -56,6 +57,42 @@ func TestPagesOfMany(t *testing.T) {
 			}
 			if resp.Body.Close(); resp.StatusCode != want {
 				t.Errorf("%s, %s: %d, want %d", who, path, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
+// The page of profiles and settings shows everybody at the CA what is in force
+// and how it came to be, and the form fills in what is set.
+func TestThePageOfRules(t *testing.T) {
+	w := open(t)
+	w.done("ca-admin", w.agree("profile.change", map[string]any{"profile": "device-dual", "days_max": 700, "reason": "例行"}, "ca-admin", "ca-super"))
+	w.done("ca-admin", w.agree("setting.change", map[string]any{"crl_days": 5, "reason": "例行"}, "ca-admin", "ca-super"))
+	for who, pages := range map[string]map[string][]string{
+		"ca-auditor": {"/rules": {"第 2 版模板库", "device-dual", ">700<", "profile:device-dual", "5 天", "第 1 版", "16 个", `&#34;max&#34;:700`}},
+		"ca-admin":   {"/propose?matter=profile.change": {"有效期上限", "只发布摘要", "device-dual"}, "/propose?matter=setting.change": {`value="5"`, `value="16"`}},
+	} {
+		p, err := desk.Open(w.e.People, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.URL, p.HTTP = w.e.CAConsole, &http.Client{Transport: new(cookie)}
+		if err := p.SignIn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range pages {
+			resp, err := p.HTTP.Get(strings.TrimSuffix(w.e.CAConsole, "/") + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(resp.Body)
+			if resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatalf("%s, %s: %d %v", who, path, resp.StatusCode, err)
+			}
+			for _, s := range want {
+				if !strings.Contains(string(text), s) {
+					t.Errorf("%s, %s: no %q", who, path, s)
+				}
 			}
 		}
 	}

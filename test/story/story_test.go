@@ -70,7 +70,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"up": up, "answers": answers, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
-			"tampered": tampered, "forged": forged, "order": order, "shows": shows, "returned": returned, "tour": tour,
+			"tampered": tampered, "forged": forged, "order": order, "shows": shows, "returned": returned, "tour": tour, "rootsigned": rootsigned,
 		},
 	})
 }

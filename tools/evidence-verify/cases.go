@@ -162,10 +162,12 @@ func (c *container) signer(path string) (*smx509.Certificate, error) {
 	if err != nil || len(list) != 1 {
 		return nil, bad(path, "应是一张证书")
 	}
-	if err := list[0].CheckSignatureFrom(c.ca); err != nil {
-		return nil, bad(path, "签名人的证书不是签发 CA 签的：%v", err)
+	for _, k := range c.cas {
+		if err = list[0].CheckSignatureFrom(k); err == nil {
+			return list[0], nil
+		}
 	}
-	return list[0], nil
+	return nil, bad(path, "签名人的证书不是签发 CA 签的：%v", err)
 }
 
 // statement takes the lines of a statement apart.

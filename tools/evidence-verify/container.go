@@ -51,8 +51,9 @@ type container struct {
 	exported  time.Time
 	sign, enc *smx509.Certificate
 	ca        *smx509.Certificate
-	steps     []step  // signed, of all cases
-	states    []state // of the ledger, oldest first
+	cas       []*smx509.Certificate // of all its keys
+	steps     []step                // signed, of all cases
+	states    []state               // of the ledger, oldest first
 	crlDigest []string
 }
 
@@ -185,8 +186,8 @@ func (c *container) complete() error {
 // those of the anchors.
 func (c *container) chained(a anchors, r *report) error {
 	chain, err := certificates(c.files["certificates/chain.pem"])
-	if err != nil || len(chain) != 2 {
-		return bad("certificates/chain.pem", "应有签发 CA 和根两张证书")
+	if err != nil || len(chain) < 2 || len(chain) > 16 {
+		return bad("certificates/chain.pem", "应先有签发 CA 和根两张证书，其后是同一 CA 其他密钥的证书")
 	}
 	root := chain[1]
 	if a.root != nil && !bytes.Equal(a.root.Raw, root.Raw) {
@@ -195,7 +196,13 @@ func (c *container) chained(a anchors, r *report) error {
 	if err := errors.Join(root.CheckSignatureFrom(root), chain[0].CheckSignatureFrom(root)); err != nil {
 		return bad("certificates/chain.pem", "%v", err)
 	}
-	c.ca = chain[0]
+	c.ca, c.cas = chain[0], chain[:1]
+	for _, k := range chain[2:] {
+		if err := k.CheckSignatureFrom(root); err != nil || !bytes.Equal(k.RawSubject, c.ca.RawSubject) {
+			return bad("certificates/chain.pem", "%s 不是同一 CA 的证书，或不是根签的", k.Subject)
+		}
+		c.cas = append(c.cas, k)
+	}
 	if c.sign, err = c.issued("certificates/sign.pem", c.m.Sign); err != nil {
 		return err
 	}

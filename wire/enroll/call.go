@@ -13,6 +13,8 @@ const (
 	pathRevoke = "/ca/v1/revoke"
 	pathStaff  = "/ca/v1/staff"
 	pathRoster = "/ca/v1/roster"
+	pathDuties = "/ca/v1/duties"
+	pathStatus = "/ca/v1/responder"
 )
 
 // Answer is what became of one request: a reply, a refusal, or neither when
@@ -61,12 +63,31 @@ func (c Client) Roster(ctx context.Context, digest []byte) (Roster, error) {
 	return out, c.Link.Call(ctx, pathRoster, known{digest}, &out)
 }
 
+// Duties asks which new keys people decided that the status service is to have.
+func (c Client) Duties(ctx context.Context) ([]Duty, error) {
+	var out duties
+	err := c.Link.Call(ctx, pathDuties, struct{}{}, &out)
+	return out.Duties, err
+}
+
+// Responder asks for a certificate for signing OCSP, DER.
+func (c Client) Responder(ctx context.Context, r Responder) ([]byte, error) {
+	var out changed
+	err := c.Link.Call(ctx, pathStatus, r, &out)
+	return out.Cert, err
+}
+
 // Service is what the CA core does for registration systems.
 type Service struct {
 	Issue  func(ctx context.Context, requests []Request) ([]Answer, error)
 	Revoke func(ctx context.Context, r Request) (Revoked, error)
 	Staff  func(ctx context.Context, s Staff) (cert []byte, err error)
 	Roster func(ctx context.Context, digest []byte) (Roster, error)
+	Duties func(ctx context.Context) ([]Duty, error)
+	// Profiles tells the edition of profiles in force.
+	Profiles func(ctx context.Context, digest []byte) (Profiles, error)
+	// Responder certifies a key of the status service.
+	Responder func(ctx context.Context, r Responder) (cert []byte, err error)
 }
 
 // Mount answers registration systems named in peers.
@@ -84,5 +105,14 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	}, peers...)
 	link.Handle(s, pathRoster, 1<<10, func(ctx context.Context, _ string, in known) (Roster, error) {
 		return v.Roster(ctx, in.Digest)
+	}, peers...)
+	v.mountProfiles(s, peers)
+	link.Handle(s, pathDuties, 1<<10, func(ctx context.Context, _ string, _ struct{}) (duties, error) {
+		list, err := v.Duties(ctx)
+		return duties{list}, err
+	}, peers...)
+	link.Handle(s, pathStatus, 16<<10, func(ctx context.Context, _ string, in Responder) (changed, error) {
+		der, err := v.Responder(ctx, in)
+		return changed{der}, err
 	}, peers...)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +33,7 @@ func (lists) Expect(s Subject) State { return expected(s) }
 
 func (c lists) Ask(ctx context.Context, s Subject) (Answer, error) {
 	scope := c.scope(s)
-	if scope == "" || s.Issuer == nil {
+	if scope == "" || s.Issuer == nil || s.Scope != "" && s.Issuer.NotAfter.Before(c.shelf.now()) { // a key that has ended signs no lists
 		return Answer{Silent: true}, nil
 	}
 	url := c.shelf.address(ctx, s, scope)
@@ -55,12 +54,12 @@ func (c lists) Ask(ctx context.Context, s Subject) (Answer, error) {
 		return Answer{Number: l.number, Digest: l.digest}, nil
 	}
 	now := c.shelf.now()
-	if strings.HasPrefix(scope, delta) {
-		return c.shelf.together(ctx, s, "full", l)
+	if is(scope, delta) {
+		return c.shelf.together(ctx, s, ca.ScopeOf(ca.FullOf(ca.KeyOf(s.Shard))), l)
 	}
 	a := l.says(s, now)
-	if scope == "full" && l.size >= patient && a.State != expected(s) {
-		if changes, why, err := c.shelf.get(ctx, c.shelf.where(delta), s.Issuer); err == nil && why == "" {
+	if is(scope, "full") && l.size >= patient && a.State != expected(s) {
+		if changes, why, err := c.shelf.get(ctx, c.shelf.where(ca.ScopeOf(ca.DeltaOf(ca.KeyOf(s.Shard)))), s.Issuer); err == nil && why == "" {
 			return l.with(changes, s, now), nil
 		}
 	}
@@ -114,10 +113,19 @@ func (l *list) with(changes *list, s Subject, now time.Time) Answer {
 	return l.says(s, now)
 }
 
+// is reports whether a list is of a kind, whichever key of the CA signs it.
+func is(scope, kind string) bool {
+	_, rest := ca.ReadScope(scope)
+	return strings.HasPrefix(rest, kind)
+}
+
 // Which list speaks of whom.
 func full(s Subject) string {
-	if s.Scope == "" && s.Shard >= 0 || s.Scope == "full" {
-		return "full"
+	switch {
+	case s.Scope == "" && s.Shard >= 0:
+		return ca.ScopeOf(ca.FullOf(ca.KeyOf(s.Shard)))
+	case is(s.Scope, "full"):
+		return s.Scope
 	}
 	return ""
 }
@@ -127,8 +135,8 @@ func sharded(s Subject) string {
 	case s.Scope == "" && s.Shard < 0:
 		return "" // the root's
 	case s.Scope == "":
-		return "shard-" + strconv.Itoa(s.Shard)
-	case strings.HasPrefix(s.Scope, "shard-"):
+		return ca.ScopeOf(s.Shard)
+	case is(s.Scope, "shard-"):
 		return s.Scope
 	}
 	return ""
@@ -139,7 +147,7 @@ func others(s Subject) string {
 	if s.Scope == "" && s.Shard == ca.Authorities {
 		return "arl"
 	}
-	if s.Scope != "" && full(s) == "" && sharded(s) == "" && !strings.HasPrefix(s.Scope, delta) {
+	if s.Scope != "" && full(s) == "" && sharded(s) == "" && !is(s.Scope, delta) {
 		return s.Scope
 	}
 	return ""
@@ -151,15 +159,16 @@ const delta = "delta"
 // changes finds the list of changes that speaks of a subject, when there is one.
 func (b *book) changes(s Subject) string {
 	if s.Scope != "" {
-		if strings.HasPrefix(s.Scope, delta) {
+		if is(s.Scope, delta) {
 			return s.Scope
 		}
 		return ""
 	}
 	b.RLock()
 	defer b.RUnlock()
-	if _, ok := b.lists[delta]; ok && s.Shard >= 0 {
-		return delta
+	scope := ca.ScopeOf(ca.DeltaOf(ca.KeyOf(s.Shard)))
+	if _, ok := b.lists[scope]; ok && s.Shard >= 0 {
+		return scope
 	}
 	return ""
 }
@@ -206,7 +215,7 @@ const (
 
 // address is where the list lies: what the certificate itself says comes first.
 func (h *shelf) address(ctx context.Context, s Subject, scope string) string {
-	if s.Scope != "" || scope == "full" || strings.HasPrefix(scope, delta) || !s.Public {
+	if s.Scope != "" || is(scope, "full") || is(scope, delta) || !s.Public {
 		return h.where(scope)
 	}
 	der, err := ledger.Body(ctx, h.bodies, s.Digest)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/web/console"
@@ -36,6 +37,32 @@ func statistics(r *http.Request, m console.Remote) (string, any, error) {
 	return "证书统计", &d, m.Get(r, "/api/v1/statistics?"+q.Encode(), &d)
 }
 
+// rules is the page of profiles and settings, in force and before.
+func rules(r *http.Request, m console.Remote) (string, any, error) {
+	var d struct {
+		Edition  int
+		Profiles []struct {
+			Name, Title, Publish, Policy string
+			Version                      int
+			Internal, Dual               bool
+			Days                         struct{ Default, Max int }
+		}
+		Settings struct {
+			CRLDays  int `json:"crl_days"`
+			CRLHours int `json:"crl_hours"`
+			Shards   int
+		}
+		SettingsVersion int `json:"settings_version"`
+		History         []struct {
+			Kind, Order string
+			Version     int
+			At          time.Time
+			Changes     []struct{ Name, Old, New string }
+		}
+	}
+	return "模板与设置", &d, m.Get(r, "/api/v1/rules", &d)
+}
+
 // count is one row of the statistics as the core tells it.
 type count struct {
 	Month, Profile                        string
@@ -59,7 +86,8 @@ func Run(ctx context.Context, c Config, ready func()) error {
 	}
 	h, err := console.Console{
 		Title: "证书认证系统", Mark: c.Mark, Core: console.Remote{URL: c.Core, HTTP: c.HTTP}, Audits: []string{string(access.CAAuditor), string(access.CAAuditAdmin)},
-		Nav: []page.Link{{Path: "/statistics", Title: "证书统计", Icon: "list"}}, Files: files, Pages: map[string]console.Own{"GET /statistics": {Page: "statistics", Read: statistics}},
+		Nav: []page.Link{{Path: "/rules", Title: "模板与设置", Icon: "list"}, {Path: "/statistics", Title: "证书统计", Icon: "list"}}, Files: files,
+		Pages: map[string]console.Own{"GET /statistics": {Page: "statistics", Read: statistics}, "GET /rules": {Page: "rules", Read: rules}},
 	}.Handler()
 	if err == nil {
 		err = g.Serve("证书认证系统控制台", c.Addr, h)

@@ -29,13 +29,14 @@ import (
 type authorities struct {
 	issuers map[string]*ca.Issuer // "root" and "operating"; the root's only where its key is
 	store   *castore.Store
+	device  hsm.Device
 	changed func() // a status changed; may be nil
 }
 
 // rootOf finds out whether the root's key is in the core's device. Where it is
 // offline the root signs elsewhere.
 func rootOf(is *ca.Issuer, store *castore.Store, device hsm.Device) (*authorities, error) {
-	a := &authorities{issuers: map[string]*ca.Issuer{"operating": is}, store: store}
+	a := &authorities{issuers: map[string]*ca.Issuer{"operating": is}, store: store, device: device}
 	key, err := device.Signer(KeyRoot)
 	switch {
 	case err == nil:
@@ -91,7 +92,7 @@ func (a *authorities) matters() []proposal.Matter {
 			Fields: []proposal.Field{{Name: "serial", Title: "证书序列号", Kind: "text", Need: true}, reasons},
 			Read:   a.readEnding, Do: a.end,
 		},
-	}, a.join()...)
+	}, append(a.join(), a.keys()...)...)
 }
 
 // endings are the reasons for which a CA's certificate ends (RFC 5280 §5.3.1).
@@ -105,7 +106,7 @@ func (a *authorities) issuer(name string) (*ca.Issuer, error) {
 	if is == nil {
 		return nil, BadAuthority.At("issuer", authorityClause).Because("根密钥不在本系统").ToFix("请在离线根上签发")
 	}
-	return is, nil
+	return is.Current(), nil
 }
 
 func (a *authorities) order(content []byte) (o ca.AuthorityOrder, err error) {

@@ -86,8 +86,12 @@ func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.S
 	if err != nil {
 		return nil, nil, err
 	}
+	rules := &ca.Rules{Store: store, Base: set}
+	if err := rules.Load(ctx); err != nil {
+		return nil, nil, err
+	}
 	return &ca.Issuer{
-		Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now,
+		Rules: rules, Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now, Line: new(ca.Line),
 		Desk: access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now},
 	}, store, nil
 }
@@ -112,10 +116,7 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	test := plant.SelfTest{
-		Zone: "核心区", Device: c.Device, Signers: []string{KeyCA, KeyServer, KeyLedger, KeyAudit}, DB: db, Logs: []string{audit.Log, castore.Log}, Now: c.Now,
-	}
-	if err := test.Run(g.Context()); err != nil {
+	if err := c.selfTest(g.Context(), db, store); err != nil {
 		return err
 	}
 	server, err := c.Device.Signer(KeyServer)
@@ -139,12 +140,16 @@ func start(g *plant.Group, c Config) error {
 	sealer := (&ledger.Sealer{
 		DB: db, Log: castore.Log, Origin: Origin(c.Cert), Key: ledgerKey, Targets: []ledger.Target{target}, Now: c.Now, Bodies: store.Bodies,
 	}).Start()
-	is.Wake = sealer.Wake
+	publisher := new(ca.Publisher).Start()
+	is.Wake, is.Changed = sealer.Wake, publisher.Wake
+	if err := inherit(g.Context(), is, store, c.Device); err != nil {
+		return err
+	}
 	below, err := rootOf(is, store, c.Device)
 	if err != nil {
 		return err
 	}
-	publisher := (&ca.Publisher{Issuer: is, Root: below.issuers["root"]}).Start()
+	publisher.Issuer, publisher.Root = is, below.issuers["root"]
 	below.changed = publisher.Wake
 	keeper, err := c.keeper(db, is)
 	if err != nil {
@@ -162,6 +167,7 @@ func start(g *plant.Group, c Config) error {
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	v := service(is, store, publisher)
 	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
+	v.Duties, v.Responder, v.Profiles = store.Duties, below.certify, edition(is.Rules, server)
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }

@@ -34,7 +34,7 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), listMatters(nil))
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), (&rules{}).matters(), listMatters(nil))
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -42,7 +42,8 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), listMatters(publisher))}).Start()
+	law := &rules{is: is, rules: is.Rules, store: store, base: is.Profiles}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), law.matters(), listMatters(publisher))}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
@@ -52,6 +53,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	books := &ca.Reconciler{Store: store, Now: c.Now}
 	statistics(site, books)
+	law.mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
 		list, err := c.checks(ctx, is, store, people)
 		if err != nil {
@@ -62,7 +64,11 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 			return nil, err
 		}
 		more, err := below.above(ctx, c.Now())
-		return append(append(list, agree, g.SealCheck()), more...), err
+		if err != nil {
+			return nil, err
+		}
+		who, err := below.answering(ctx, c.Now())
+		return slices.Concat(list, []api.Check{agree, g.SealCheck()}, more, who), err
 	})
 	return g.Serve("CA 管理接口", c.Console, site.Mux)
 }
@@ -112,14 +118,14 @@ const soon = 60 * 24 * time.Hour
 func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store, people *access.People) ([]api.Check, error) {
 	now := c.Now()
 	list := []api.Check{
-		api.Expiry("运营 CA 证书", c.Cert.NotAfter, now, 365*24*time.Hour, "请安排 CA 密钥更新（GM/T 0034 §8.2.4.3）"),
+		api.Expiry("运营 CA 证书", is.Current().Cert.NotAfter, now, 365*24*time.Hour, "请由业务管理员提议“更新 CA 密钥”（GM/T 0034 §8.2.4.3）"),
 		api.Expiry("根 CA 证书", c.Root.NotAfter, now, 365*24*time.Hour, "请安排根密钥更新"),
 	}
 	lists, err := store.Lists(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if full, ok := lists["full"]; ok && full.Signed {
+	if full, ok := lists[ca.ScopeOf(ca.FullOf(is.Current().Generation()))]; ok && full.Signed {
 		list = append(list, api.Expiry(fmt.Sprintf("全量 CRL 第 %d 号", full.Number), full.NextUpdate, now, 24*time.Hour, "列表未按时签发：请检查核心区日志与密码设备"))
 	} else {
 		list = append(list, api.Check{Name: "全量 CRL", Value: "尚未签发", State: "bad", Advice: "请检查核心区日志与密码设备"})

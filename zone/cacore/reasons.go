@@ -13,3 +13,6 @@ var BadPeriod = &refusal.Reason{Kind: refusal.Invalid, Code: "statistics.period"
 
 // BadAuthority is why a change to the CAs below or above this one is refused.
 var BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "authority.change", Text: "下级或上级 CA 的变更不合规定", Clause: "GM/T 0034 §8.2.4", Fix: "请按提示修改"}
+
+// BadKeyChange is why a change of the CA's or a responder's key is refused.
+var BadKeyChange = &refusal.Reason{Kind: refusal.Invalid, Code: "key.change", Text: "密钥变更的要求不合规定", Clause: "GM/T 0034 §8.2.4.3", Fix: "请按提示修改"}

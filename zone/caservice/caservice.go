@@ -302,11 +302,12 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		return errors.New("audit key is not an SM2 key")
 	}
 	r := &ra.Registrar{
-		Store: store, Profiles: set, Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
+		Store: store, Profiles: set, Book: new(profile.Book), Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
 	secret := make([]byte, 32) // statements to be signed do not outlive a restart
 	_, _ = rand.Read(secret)   // crypto/rand never fails
 	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
+	c.keepUp(g, db, r, ca, resp)
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
@@ -316,9 +317,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	}).Start()
 	binder := &raevidence.Binder{
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
-		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.Chain, Key: auditKey, List: resp.CRL,
+		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Kin: c.kin(resp), Key: auditKey, Lists: c.shards(resp),
 	}
-	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, g.SealCheck()) }}
+	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, r, g.SealCheck()) }}
 	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
@@ -340,26 +341,4 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
 	return g.Serve("注册系统", c.Console, page.Guarded(front))
-}
-
-// newer serves what another root issued for the CA where its certificates look
-// for their issuer; the CA's own lies at ca-own.cer.
-func (c Config) newer(resp *va.Responder) func(name string) []byte {
-	return func(name string) []byte {
-		chain := resp.Joined(c.Chain[0])
-		switch {
-		case len(chain) == 0:
-		case name == "ca.cer":
-			return chain[0]
-		case name == "joined-root.cer":
-			return chain[len(chain)-1]
-		}
-		return nil
-	}
-}
-
-// chains are what a package carries: the joined chain, if there is one, and the
-// institution's own.
-func (c Config) chains(resp *va.Responder) func() [][]byte {
-	return func() [][]byte { return append(resp.Joined(c.Chain[0]), c.Chain...) }
 }

@@ -42,7 +42,7 @@ func Matrix() []Row {
 		rows = append(rows, Row{s.Name, "read", "登录，查看运行总览、变更和人员登记", s.Roles, "", "GM/T 0034 §8.1.3"})
 		switch s.Name {
 		case "ca":
-			rows = append(rows, Row{s.Name, "ca.statistics", "查看和导出证书统计", s.Roles, "", "GM/T 0034 §5.3.4"})
+			rows = append(rows, Row{s.Name, "ca.rules", "查看证书模板与 CA 设置", s.Roles, "", "GM/T 0034 §5.3.4"}, Row{s.Name, "ca.statistics", "查看和导出证书统计", s.Roles, "", "GM/T 0034 §5.3.4"})
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":

@@ -22,7 +22,7 @@ import (
 // Count tells how many certificates are on record and the highest number a
 // revocation list has had.
 func (s *Store) Count(ctx context.Context) (certificates, list int64, err error) {
-	err = s.DB.QueryRow(ctx, `SELECT (SELECT COUNT(*) FROM certificate), (SELECT COALESCE(MAX(number), 0) FROM crl)`).Scan(&certificates, &list)
+	err = s.DB.QueryRow(ctx, `SELECT (SELECT COUNT(*) FROM certificate), (SELECT COALESCE(MAX(crl_number), 0) FROM crl)`).Scan(&certificates, &list)
 	return certificates, list, err
 }
 
@@ -38,13 +38,35 @@ func (s *Store) Restored(ctx context.Context, floor int64, line audit.Entry) err
 		if _, err := tx.Exec(`DELETE FROM crl WHERE der IS NULL AND number NOT IN (SELECT number FROM crl_sealed) AND scope <> 'arl'`); err != nil { // that one is the root's
 			return err
 		}
-		for shard := ca.Authorities; shard < ca.Shards; shard++ {
+		var keys int
+		if err := tx.Scan(`SELECT COUNT(*) FROM ca_key`, nil, &keys); err != nil {
+			return err
+		}
+		shards, err := shardsOf(tx)
+		if err != nil {
+			return err
+		}
+		for _, shard := range ca.Everywhere(keys, shards) {
 			if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, line.End.UnixMilli()); err != nil {
 				return err
 			}
 		}
 		return audit.Append(tx, line)
 	})
+}
+
+// shardsOf is how many shards the settings on record have.
+func shardsOf(tx *sqldb.Tx) (int, error) {
+	var body []byte
+	err := tx.Scan(`SELECT body FROM rule_version WHERE kind = $1 ORDER BY version DESC LIMIT 1`, []any{ca.SettingsRule}, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ca.Shards, nil
+	}
+	var s ca.Settings
+	if err == nil {
+		err = json.Unmarshal(body, &s)
+	}
+	return s.Shards, err
 }
 
 // Missing is one published entry that the database has lost, with what lay
@@ -227,14 +249,18 @@ func takeList(tx *sqldb.Tx, m Missing) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`DELETE FROM crl WHERE number = $1 AND der IS NULL AND number NOT IN (SELECT number FROM crl_sealed)`, r.Number); err != nil {
+	if _, err := tx.Exec(`DELETE FROM crl WHERE crl_number = $1 AND scope = $2 AND der IS NULL AND number NOT IN (SELECT number FROM crl_sealed)`, r.Number, r.Scope); err != nil {
 		return err
 	}
 	base := int64(0)
 	if l.Base != nil {
 		base = l.Base.Int64()
 	}
-	_, err = tx.Exec(`INSERT INTO crl (number, scope, base, this_update, next_update, tbs, der, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		r.Number, r.Scope, base, r.ThisUpdate.Unix(), r.NextUpdate.Unix(), l.RawTBS, m.Body, m.Index)
+	var row int64
+	if err := tx.Scan(`SELECT COALESCE(MAX(number), 0) + 1 FROM crl`, nil, &row); err != nil {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO crl (number, crl_number, scope, base, this_update, next_update, tbs, der, leaf) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		row, r.Number, r.Scope, base, r.ThisUpdate.Unix(), r.NextUpdate.Unix(), l.RawTBS, m.Body, m.Index)
 	return err
 }

@@ -93,11 +93,7 @@ func change(tx *sqldb.Tx, request string, c ca.Issued, at time.Time) error {
 	if _, err := tx.Exec(`INSERT INTO status_change (request, serial, at, changed_at, revoked, reason, seq, was) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, request, c.Serial, c.RevokedAt.Unix(), at.UnixMilli(), c.Revoked, c.Reason, seq, was > 0); err != nil {
 		return err
 	}
-	behind := []int{c.Shard, ca.Full, ca.Delta}
-	if c.Shard == ca.Authorities { // it stands in the root's list only
-		behind = behind[:1]
-	}
-	for _, shard := range behind {
+	for _, shard := range ca.Behind(c.Shard) {
 		if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, at.UnixMilli()); err != nil {
 			return err
 		}

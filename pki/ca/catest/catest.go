@@ -33,6 +33,11 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"what is on hold comes back or ends":                  held,
 		"expired entries leave after one list more":           expired,
 		"a list goes on from the one before":                  goesOn,
+		"lists intended together share a number":              together,
+		"a rule is put on record once":                        rules,
+		"a responder's key is decided once":                   duties,
+		"lists of a later key have what it certified":         later,
+		"a key succeeds another once":                         line,
 		"lists are numbered and clear their own mark":         lists,
 		"the root's list has its own certificates only":       authorities,
 		"what is revoked after a list was drafted marks anew": anew,
@@ -58,10 +63,14 @@ func Line(item string) audit.Entry {
 }
 
 // Issue takes request n through to Recorded.
-func Issue(t *testing.T, s ca.Store, n byte) ca.Job {
+func Issue(t *testing.T, s ca.Store, n byte) ca.Job { return IssueIn(t, s, n, int(n)%16) }
+
+// IssueIn is Issue into a shard of choice.
+func IssueIn(t *testing.T, s ca.Store, n byte, shard int) ca.Job {
 	t.Helper()
 	ctx := t.Context()
 	j := Job(n)
+	j.Shards = [2]int{shard, shard}
 	if err := s.Open(ctx, []ca.Job{j}, &ca.Ask{Task: j.Task, Message: []byte("ask")}, at); err != nil {
 		t.Fatal(err)
 	}

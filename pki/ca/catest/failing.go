@@ -119,6 +119,11 @@ func (f *Failing) IntendList(ctx context.Context, l ca.List, shard int, draft fu
 	return one(f, func() (ca.List, error) { return f.Store.IntendList(ctx, l, shard, draft) })
 }
 
+// IntendLists may fail.
+func (f *Failing) IntendLists(ctx context.Context, wanted []ca.Wanted) ([]ca.List, error) {
+	return one(f, func() ([]ca.List, error) { return f.Store.IntendLists(ctx, wanted) })
+}
+
 // RecordList may fail.
 func (f *Failing) RecordList(ctx context.Context, l ca.List, entry ca.Publication, line audit.Entry) error {
 	return f.call(func() error { return f.Store.RecordList(ctx, l, entry, line) })
@@ -127,4 +132,19 @@ func (f *Failing) RecordList(ctx context.Context, l ca.List, entry ca.Publicatio
 // Dirty may fail.
 func (f *Failing) Dirty(ctx context.Context) ([]int, error) {
 	return one(f, func() ([]int, error) { return f.Store.Dirty(ctx) })
+}
+
+// Begin may fail.
+func (f *Failing) Begin(ctx context.Context, order, label string, line audit.Entry) (ca.Succession, error) {
+	return one(f, func() (ca.Succession, error) { return f.Store.Begin(ctx, order, label, line) })
+}
+
+// Succeed may fail.
+func (f *Failing) Succeed(ctx context.Context, order string, der []byte, line audit.Entry) error {
+	return f.call(func() error { return f.Store.Succeed(ctx, order, der, line) })
+}
+
+// Fulfil may fail.
+func (f *Failing) Fulfil(ctx context.Context, duty string, root bool, point []byte, line audit.Entry) error {
+	return f.call(func() error { return f.Store.Fulfil(ctx, duty, root, point, line) })
 }

@@ -1,6 +1,7 @@
 package catest
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -75,5 +76,41 @@ func goesOn(t *testing.T, s ca.Store) {
 		if got := draft(t, s, "shard-3", 3, when); !maps.Equal(got, step.shard) {
 			t.Errorf("step %d, shard: %v, want %v", i, got, step.shard)
 		}
+	}
+}
+
+// What is intended together has one number and goes up to one change; the next
+// number is one further, and each is signed by itself.
+func together(t *testing.T, s ca.Store) {
+	j := Issue(t, s, 3)
+	if err := Revoke(t, s, j, "R1", 4); err != nil {
+		t.Fatal(err)
+	}
+	one := func(scope string, shard int, l ca.List) ca.Wanted {
+		l.Scope, l.ThisUpdate, l.NextUpdate = scope, at, at.Add(time.Hour)
+		return ca.Wanted{List: l, Shard: shard, Draft: func(l ca.List, e []byte) []byte {
+			return fmt.Appendf(nil, "%s %d from %d: %d", scope, l.Number, l.Base, len(e))
+		}}
+	}
+	for i := range int64(2) {
+		pair, err := s.IntendLists(t.Context(), []ca.Wanted{one("full", ca.Full, ca.List{}), one("delta", ca.Delta, ca.List{Base: i - 1})})
+		if err != nil || len(pair) != 2 || pair[0].Number != i+1 || pair[1].Number != i+1 || pair[0].Upto != pair[1].Upto {
+			t.Fatalf("%+v %v", pair, err)
+		}
+		size := 2 * len(entry(j.Serials.Sign))
+		if base := max(i-1, 0); i == 0 && string(pair[1].TBS) != fmt.Sprintf("delta 1 from 1: %d", size) || i == 1 && string(pair[1].TBS) != fmt.Sprintf("delta 2 from %d: %d", base, size) {
+			t.Errorf("%s", pair[1].TBS)
+		}
+		dirty(t, s, 3)
+		for _, l := range pair {
+			l.Signature = []byte("signed " + l.Scope)
+			if err := s.RecordList(t.Context(), l, ca.Publication{Leaf: []byte(l.Scope)}, Line("ca.crl")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	have, err := s.Lists(t.Context())
+	if err != nil || !have["full"].Signed || !have["delta"].Signed || have["delta"].Number != 2 || have["full"].Number != 2 {
+		t.Errorf("%+v %v", have, err)
 	}
 }

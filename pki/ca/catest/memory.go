@@ -28,9 +28,17 @@ type Memory struct {
 	revoked map[string]revoked   // by serial
 	changes []changed
 	dirty   map[int]bool
-	lists   []ca.List // list number n is lists[n-1]
+	lists   []ca.List // oldest first; those intended together share a number
 	leaves  [][]byte
 	lines   []audit.Entry
+	heirs   []ca.Succession
+	duties  []duty
+	rules   []ca.Rule
+}
+
+type duty struct {
+	enroll.Duty
+	point []byte
 }
 
 type ask struct {
@@ -278,9 +286,8 @@ func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, 
 			m.revoked[plain(c.Serial)] = revoked{c.Shard, entry, c.NotAfter}
 		}
 		m.changes = append(m.changes, changed{request, c, at})
-		m.dirty[c.Shard] = true
-		if c.Shard != ca.Authorities { // that one stands in the root's list only
-			m.dirty[ca.Full], m.dirty[ca.Delta] = true, true
+		for _, list := range ca.Behind(c.Shard) {
+			m.dirty[list] = true
 		}
 		if c.Revoked && c.Reason != keyCompromise && c.Reason != caCompromise && c.Reason != hold { // a key that was given away is never certified again
 			maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
@@ -350,6 +357,8 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 			before = old.ThisUpdate
 		}
 	}
+	from, to := ca.Span(shard)
+	delta := ca.Kind(shard) == ca.Delta
 	moved := map[string]changed{}
 	for _, c := range m.changes[min(l.Since, int64(len(m.changes))):] {
 		moved[plain(c.Serial)] = c
@@ -358,15 +367,15 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 		r := m.revoked[serial]
 		_, recent := moved[serial]
 		ended := !r.notAfter.IsZero() && r.notAfter.Before(before)
-		if shard == ca.Delta && recent && r.shard >= 0 || shard == ca.Full && !ended && r.shard >= 0 || r.shard == shard && !ended {
+		if from <= r.shard && r.shard < to && (delta && recent || !delta && !ended) {
 			all = append(all, r.entry...)
 		}
 	}
-	if shard != ca.Delta {
+	if !delta {
 		return all
 	}
 	for _, serial := range slices.Sorted(maps.Keys(moved)) {
-		if _, still := m.revoked[serial]; !still {
+		if _, still := m.revoked[serial]; !still && from <= moved[serial].Shard && moved[serial].Shard < to {
 			all = append(all, crl.Entry{Serial: []byte(serial), At: moved[serial].RevokedAt, Reason: crl.RemoveFromCRL}.Bytes()...)
 		}
 	}
@@ -374,25 +383,42 @@ func (m *Memory) entries(l ca.List, shard int) (all []byte) {
 }
 
 // IntendList puts a draft on record under the next number.
-func (m *Memory) IntendList(_ context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
+func (m *Memory) IntendList(ctx context.Context, l ca.List, shard int, draft func(number int64, entries []byte) []byte) (ca.List, error) {
+	lists, err := m.IntendLists(ctx, []ca.Wanted{{List: l, Shard: shard, Draft: func(l ca.List, entries []byte) []byte { return draft(l.Number, entries) }}})
+	return lists[0], err
+}
+
+// IntendLists puts drafts on record under the next number, which they share.
+func (m *Memory) IntendLists(_ context.Context, wanted []ca.Wanted) ([]ca.List, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entries := m.entries(l, shard)
-	l.Number, l.Upto = int64(len(m.lists)+1), int64(len(m.changes))
-	l.TBS = draft(l.Number, entries)
-	m.lists = append(m.lists, l)
-	delete(m.dirty, shard)
-	return l, nil
+	number, lists := int64(1), []ca.List{}
+	if n := len(m.lists); n > 0 {
+		number = m.lists[n-1].Number + 1
+	}
+	for _, w := range wanted {
+		l := w.List
+		entries := m.entries(l, w.Shard)
+		l.Number, l.Upto = number, int64(len(m.changes))
+		if l.Base < 0 {
+			l.Base = number
+		}
+		l.TBS = w.Draft(l, entries)
+		m.lists, lists = append(m.lists, l), append(lists, l)
+		delete(m.dirty, w.Shard)
+	}
+	return lists, nil
 }
 
 // RecordList stores a signed list.
 func (m *Memory) RecordList(_ context.Context, l ca.List, entry ca.Publication, line audit.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l.Number < 1 || l.Number > int64(len(m.lists)) {
-		return fmt.Errorf("no list %d", l.Number)
+	i := slices.IndexFunc(m.lists, func(have ca.List) bool { return have.Number == l.Number && have.Scope == l.Scope })
+	if i < 0 {
+		return fmt.Errorf("no list %s %d", l.Scope, l.Number)
 	}
-	m.lists[l.Number-1].Signature, m.lists[l.Number-1].Signed = l.Signature, true
+	m.lists[i].Signature, m.lists[i].Signed = l.Signature, true
 	m.publish([]ca.Publication{entry}, []audit.Entry{line})
 	return nil
 }
@@ -402,4 +428,140 @@ func (m *Memory) Dirty(context.Context) ([]int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.dirty)), nil
+}
+
+// Successions are the changes of the CA's key.
+func (m *Memory) Successions(context.Context) ([]ca.Succession, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.heirs), nil
+}
+
+// Begin puts a succession on record, once for an order.
+func (m *Memory) Begin(_ context.Context, order, label string, line audit.Entry) (ca.Succession, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.heirs {
+		if s.Order == order {
+			return s, nil
+		}
+	}
+	if n := len(m.heirs); n > 0 && m.heirs[n-1].DER == nil {
+		return ca.Succession{}, ca.RolloverOpen.At("order", ca.RolloverOpen.Clause)
+	}
+	s := ca.Succession{Generation: len(m.heirs) + 1, Order: order, Label: label}
+	m.heirs, m.lines = append(m.heirs, s), append(m.lines, line)
+	return s, nil
+}
+
+// Succeed makes the key of an order the one that signs, once.
+func (m *Memory) Succeed(_ context.Context, order string, der []byte, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.heirs {
+		if m.heirs[i].Order == order && m.heirs[i].DER == nil {
+			m.heirs[i].DER, m.lines = der, append(m.lines, line)
+		}
+	}
+	return nil
+}
+
+// LastEnd is when the last certificate of a key expires.
+func (m *Memory) LastEnd(_ context.Context, generation int) (end time.Time, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from, to := ca.Span(ca.FullOf(generation))
+	for _, c := range m.issued {
+		if from <= c.Shard && c.Shard < to && c.NotAfter.After(end) {
+			end = c.NotAfter
+		}
+	}
+	return end, nil
+}
+
+// Responders are the certificates for signing OCSP, newest first.
+func (m *Memory) Responders(context.Context) (list []ca.Issued, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.issued {
+		if c.Profile == ca.ResponderProfile {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b ca.Issued) int { return b.NotBefore.Compare(a.NotBefore) })
+	return list, nil
+}
+
+// Duties are the decisions that wait for a key.
+func (m *Memory) Duties(context.Context) (list []enroll.Duty, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.duties {
+		if d.point == nil {
+			list = append(list, d.Duty)
+		}
+	}
+	return list, nil
+}
+
+// Resolve puts a decision on record, once.
+func (m *Memory) Resolve(_ context.Context, d enroll.Duty, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.ContainsFunc(m.duties, func(have duty) bool { return have.ID == d.ID }) {
+		m.duties, m.lines = append(m.duties, duty{Duty: d}), append(m.lines, line)
+	}
+	return nil
+}
+
+// Fulfil gives a decision its key.
+func (m *Memory) Fulfil(_ context.Context, id string, root bool, point []byte, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.duties, func(d duty) bool { return d.ID == id && d.Root == root })
+	switch {
+	case i < 0:
+		return ca.NoResponder.At("duty", ca.NoResponder.Clause)
+	case bytes.Equal(m.duties[i].point, point):
+		return nil
+	case m.duties[i].point != nil:
+		return ca.NoResponder.At("csr", ca.NoResponder.Clause)
+	}
+	m.duties[i].point, m.lines = point, append(m.lines, line)
+	return nil
+}
+
+// Forgo takes an order that does not sign yet off the record.
+func (m *Memory) Forgo(_ context.Context, order string, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := len(m.heirs)
+	m.heirs = slices.DeleteFunc(m.heirs, func(s ca.Succession) bool { return s.Order == order && s.DER == nil })
+	if len(m.heirs) < n {
+		m.lines = append(m.lines, line)
+	}
+	return nil
+}
+
+// Rules are the versions of profiles and settings.
+func (m *Memory) Rules(context.Context) ([]ca.Rule, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.rules), nil
+}
+
+// AddRule puts one on record, once for an order.
+func (m *Memory) AddRule(_ context.Context, r ca.Rule, line audit.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, have := range m.rules {
+		switch {
+		case have.Order == r.Order:
+			return nil
+		case have.Kind == r.Kind && have.Version == r.Version:
+			return ca.RuleStale.At("version", ca.RuleStale.Clause)
+		}
+	}
+	m.rules, m.lines = append(m.rules, r), append(m.lines, line)
+	return nil
 }

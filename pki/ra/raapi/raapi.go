@@ -22,7 +22,7 @@ import (
 // API offers the desk's verbs.
 type API struct {
 	Desk  *ra.Registrar
-	Chain func() [][]byte // issuing CA first, then root; further chains follow
+	Chain func(der []byte) [][]byte // above a certificate, or the first CA key's: issuing CA first, then root; further chains follow
 	// Published returns how far the public ledger is and the lists it names.
 	Published  func(ctx context.Context) (Published, error)
 	RemindDays []int  // before the end, rising; what the pages say of reminders
@@ -214,7 +214,7 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			p, err := a.Desk.Package(rec, a.Chain())
+			p, err := a.Desk.Package(rec, a.Chain(rec.Reply.Sign))
 			return &api.Body[ra.Package]{Body: p}, err
 		})
 	api.Handle(s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
@@ -223,7 +223,7 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			p, err := a.Desk.Package(rec, a.Chain())
+			p, err := a.Desk.Package(rec, a.Chain(rec.Reply.Sign))
 			if err != nil {
 				return nil, err
 			}
@@ -289,7 +289,7 @@ func (a *API) lists(s *api.Site) {
 
 // Profiles lists those that can be applied for, by name.
 func (a *API) Profiles() (list []profile.Profile) {
-	for _, p := range a.Desk.Profiles {
+	for _, p := range a.Desk.InForce() {
 		if !p.Internal {
 			list = append(list, p)
 		}

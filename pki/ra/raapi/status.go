@@ -19,6 +19,9 @@ type Published struct {
 	Lists  []List      `json:"lists"`
 	Public string      `json:"public"` // base URL of the public's services
 	Checks []api.Check `json:"checks"` // of the registration system itself
+
+	Edition int       `json:"edition"` // of the profiles the CA told of last; 0 before it did
+	Synced  time.Time `json:"synced"`  // when
 }
 
 // List is the newest revocation list of a scope.

@@ -99,15 +99,7 @@ const early = 24 * time.Hour
 // ledger adds what the CA said in public about the certificates, and the newest
 // list. The list is taken first: the checkpoint read after it covers it.
 func (b *Binder) ledger(ctx context.Context, f folder, rec ra.Record, since time.Time) error {
-	lists := map[string]record.CRL{}
-	shard := func(n int) string { return fmt.Sprintf("shard-%d", n) }
-	for n := 0; ; n++ { // before the certificate's entry names its own
-		l, ok := b.List(shard(n))
-		if !ok {
-			break
-		}
-		lists[shard(n)] = l
-	}
+	lists := b.Lists()
 	r, err := b.Public.read(ctx)
 	if err != nil {
 		return err
@@ -129,11 +121,10 @@ func (b *Binder) ledger(ctx context.Context, f folder, rec ra.Record, since time
 	if len(s.indexes) == 0 {
 		return fmt.Errorf("the ledger of %d entries has none about %s", r.cp.Size, rec.SignSerial)
 	}
-	scope := shard(s.shard)
-	if l, ok := lists[scope]; ok {
+	if l, ok := lists[s.shard]; ok {
 		body, err := ledger.Body(ctx, r.Source, l.Digest)
 		if err != nil {
-			return fmt.Errorf("reading the list of %s: %w", scope, err)
+			return fmt.Errorf("reading the list of shard %d: %w", s.shard, err)
 		}
 		f.put("status/list.crl", body)
 		if i := s.list(l.Digest); i >= 0 {

@@ -59,10 +59,13 @@ type Binder struct {
 	Audit  Log                             // the trail, sealed
 	Seal   func(ctx context.Context) error // brings it up to date
 	Public Log                             // the CA's ledger, as the service zone holds it
-	Chain  [][]byte                        // issuing CA first, then root
+	Chain  func(der []byte) [][]byte       // above a certificate: issuing CA first, then root
 	Key    crypto.Signer                   // of the trail: signs the manifest
-	// List is the newest revocation list of a scope.
-	List func(scope string) (record.CRL, bool)
+	// Lists are the newest revocation lists by shard.
+	Lists func() map[int]record.CRL
+	// Kin are the certificates of the CA's other keys: one of them may have
+	// certified who signed.
+	Kin func(der []byte) [][]byte
 }
 
 // Manifest names every other file with its SM3.
@@ -202,7 +205,7 @@ func (b *Binder) certificates(f folder, rec ra.Record) {
 		f.put("certificates/enc.pem", cert.PEM(rec.Reply.Enc))
 	}
 	var chain []byte
-	for _, der := range b.Chain {
+	for _, der := range append(b.Chain(rec.Reply.Sign), b.Kin(rec.Reply.Sign)...) {
 		chain = append(chain, cert.PEM(der)...)
 	}
 	f.put("certificates/chain.pem", chain)

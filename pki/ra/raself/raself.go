@@ -161,7 +161,7 @@ func (s *Service) certificate(rec ra.Record) (Certificate, error) {
 	if err != nil {
 		return Certificate{}, err
 	}
-	out := Certificate{Case: rec.ID, Serial: rec.SignSerial, EncSerial: rec.EncSerial, Profile: rec.Profile, Title: s.Desk.Profiles[rec.Profile].Title, Subject: dn.Text(c.Subject),
+	out := Certificate{Case: rec.ID, Serial: rec.SignSerial, EncSerial: rec.EncSerial, Profile: rec.Profile, Title: s.Desk.InForce()[rec.Profile].Title, Subject: dn.Text(c.Subject),
 		NotBefore: c.NotBefore, NotAfter: c.NotAfter, State: string(rec.State), StateTitle: ra.Kinds[rec.Kind].StateTitle(rec.State)}
 	if (rec.State == ra.Issued || rec.State == ra.Delivered) && s.Desk.Now().After(c.NotAfter) {
 		out.State, out.StateTitle = "expired", "已过期"

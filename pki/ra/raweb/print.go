@@ -36,7 +36,7 @@ func (p *Pages) paper(r *http.Request, who access.Person) (paper, error) {
 		return paper{}, err
 	}
 	v, err := p.API.View(r.Context(), rec, who, source(r))
-	d := paper{CaseView: v, Of: p.house(), Profile: p.API.Desk.Profiles[rec.Profile], Printed: p.API.Desk.Now(), By: who.Name}
+	d := paper{CaseView: v, Of: p.house(), Profile: p.API.Desk.InForce()[rec.Profile], Printed: p.API.Desk.Now(), By: who.Name}
 	for i, e := range v.Events { // the last of each counts
 		switch casework.Action(e.Did) {
 		case ra.Submit, ra.Revoke, ra.Freeze, ra.Unfreeze:
@@ -98,7 +98,7 @@ func (p *Pages) scanned(w http.ResponseWriter, r *http.Request) {
 // house is the institution in whose name certificates are issued, as its
 // certificate has it.
 func (p *Pages) house() string {
-	for _, der := range p.API.Chain() {
+	for _, der := range p.API.Chain(nil) {
 		c, err := cert.Parse(der)
 		if err != nil {
 			break
