@@ -38,6 +38,7 @@ var sideways = map[string][]string{
 	"casework/proposal": {"access", "audit", "casework"},
 	"access/accesstest": {"access", "audit"},
 	"access/staff":      {"access", "audit", "casework", "casework/proposal"},
+	"access/body":       {"access", "audit", "casework", "casework/proposal"},
 	"web/proposals":     {"access", "casework", "casework/proposal", "web/api"},
 	"web/console":       {"web/api", "web/page", "web/proposals"},
 }

@@ -222,19 +222,19 @@ func (q Query) takes(index int64, e Entry) bool {
 	return (q.From.IsZero() || !e.End.Before(q.From)) && (q.To.IsZero() || e.End.Before(q.To)) && (q.Before <= 0 || index < q.Before)
 }
 
-// Figure is how often something happened.
-type Figure struct {
+// TrailFigure is how often something happened.
+type TrailFigure struct {
 	Key     string `json:"key"`
 	Done    int64  `json:"done"`
 	Refused int64  `json:"refused"`
 }
 
-// Figures count the entries of a time by item and by person. (审计统计)
-type Figures struct {
-	Items    []Figure `json:"items"`
-	People   []Figure `json:"people"`
-	Total    int64    `json:"total"`
-	Unmarked int64    `json:"unmarked"`
+// TrailFigures count the entries of a time by item and by person. (审计统计)
+type TrailFigures struct {
+	Items    []TrailFigure `json:"items"`
+	People   []TrailFigure `json:"people"`
+	Total    int64         `json:"total"`
+	Unmarked int64         `json:"unmarked"`
 }
 
 // figuresMax bounds the rows of each count: items are few, machines and strangers
@@ -242,7 +242,7 @@ type Figures struct {
 const figuresMax = 500
 
 // Count counts entries written from one time to another; zero times are open.
-func (t *Trail) Count(ctx context.Context, from, to time.Time) (f Figures, err error) {
+func (t *Trail) Count(ctx context.Context, from, to time.Time) (f TrailFigures, err error) {
 	first, last := int64(0), int64(1)<<62
 	if !from.IsZero() {
 		first = from.UnixMilli()
@@ -252,7 +252,7 @@ func (t *Trail) Count(ctx context.Context, from, to time.Time) (f Figures, err e
 	}
 	for _, c := range []struct {
 		column string
-		list   *[]Figure
+		list   *[]TrailFigure
 	}{{"item", &f.Items}, {"who", &f.People}} {
 		if *c.list, err = t.figures(ctx, c.column, first, last); err != nil {
 			return f, err
@@ -265,8 +265,8 @@ func (t *Trail) Count(ctx context.Context, from, to time.Time) (f Figures, err e
 	return f, err
 }
 
-func (t *Trail) figures(ctx context.Context, column string, first, last int64) ([]Figure, error) {
-	list := []Figure{}
+func (t *Trail) figures(ctx context.Context, column string, first, last int64) ([]TrailFigure, error) {
+	list := []TrailFigure{}
 	rows, err := t.DB.Query(ctx, `SELECT `+column+`, SUM(CASE WHEN result = 'done' THEN 1 ELSE 0 END), SUM(CASE WHEN result = 'done' THEN 0 ELSE 1 END)
 		FROM audit_entry WHERE at >= $1 AND at < $2 GROUP BY `+column+` ORDER BY COUNT(*) DESC, `+column+` LIMIT $3`, first, last, figuresMax)
 	if err != nil {
@@ -274,7 +274,7 @@ func (t *Trail) figures(ctx context.Context, column string, first, last int64) (
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var g Figure
+		var g TrailFigure
 		if err := rows.Scan(&g.Key, &g.Done, &g.Refused); err != nil {
 			return nil, err
 		}

@@ -26,6 +26,9 @@ type Step struct {
 	By    access.Role
 	To    State
 	NotBy Action // whoever last did this may not take the step (职责分离)
+	// Apart are acts none of whose doers, since the case last left its start, may
+	// take the step: several levels of review are by several people.
+	Apart []Action
 }
 
 // Kind is a sort of case: a certificate application, a revocation.
@@ -79,6 +82,9 @@ func (k Kind) Next(c Case, by access.Command, do Action, item access.Item, proof
 	if step.NotBy != "" && c.LastBy(step.NotBy) == who.ID { // the graver reason first: another role would not help
 		return Move{}, SamePerson.At("person", SamePerson.Clause).Because("%s 已办理“%s”", who.ID, k.ActTitle(step.NotBy))
 	}
+	if a := c.apart(k, step, who.ID); a != "" {
+		return Move{}, SamePerson.At("person", SamePerson.Clause).Because("%s 已办理“%s”", who.ID, k.ActTitle(a))
+	}
 	if !by.Holds(step.By) {
 		return Move{}, NotYours.At("role", NotYours.Clause).Because("“%s”须由%s办理", k.ActTitle(do), step.By.Title())
 	}
@@ -92,11 +98,25 @@ func (k Kind) Next(c Case, by access.Command, do Action, item access.Item, proof
 // May lists the actions somebody could take now, for the buttons of a page.
 func (k Kind) May(c Case, who access.Person) (acts []Action) {
 	for _, s := range k.Steps {
-		if s.From == c.State && who.Holds(s.By) && (s.NotBy == "" || c.LastBy(s.NotBy) != who.ID) {
+		if s.From == c.State && who.Holds(s.By) && (s.NotBy == "" || c.LastBy(s.NotBy) != who.ID) && c.apart(k, s, who.ID) == "" {
 			acts = append(acts, s.Do)
 		}
 	}
 	return acts
+}
+
+// apart is the act by which somebody has had their say since the case last left
+// its start; empty if they have had none.
+func (c Case) apart(k Kind, s Step, who access.PersonID) Action {
+	for _, e := range slices.Backward(c.Events) {
+		if e.Who == who && slices.Contains(s.Apart, e.Did) {
+			return e.Did
+		}
+		if e.From == k.Start {
+			break
+		}
+	}
+	return ""
 }
 
 // LastBy is who last took an action.

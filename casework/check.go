@@ -2,6 +2,7 @@ package casework
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +32,8 @@ func (k Kind) Check() error {
 			return fmt.Errorf("%s: %q from %q leads two ways", k.Name, s.Do, s.From)
 		case s.NotBy != "" && !done[s.NotBy]:
 			return fmt.Errorf("%s: nobody ever does %q", k.Name, s.NotBy)
+		case slices.ContainsFunc(s.Apart, func(a Action) bool { return !done[a] }):
+			return fmt.Errorf("%s: nobody ever does one of %q", k.Name, s.Apart)
 		case k.States[s.From] == "" || k.States[s.To] == "" || k.Acts[s.Do] == "":
 			return fmt.Errorf("%s: %q from %q to %q has no Chinese name", k.Name, s.Do, s.From, s.To)
 		default:
@@ -48,6 +51,9 @@ func (k Kind) Mermaid() string {
 		fmt.Fprintf(&b, "  %s --> %s: %s（%s）", k.StateTitle(s.From), k.StateTitle(s.To), k.ActTitle(s.Do), s.By.Title())
 		if s.NotBy != "" {
 			fmt.Fprintf(&b, "，不得为办理“%s”的人", k.ActTitle(s.NotBy))
+		}
+		for _, a := range s.Apart {
+			fmt.Fprintf(&b, "，不得为本轮办理“%s”的人", k.ActTitle(a))
 		}
 		b.WriteByte('\n')
 	}

@@ -114,13 +114,16 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 		return c.statistics(ctx, p)
 	case c.Room == "km" && c.Verb == "due":
 		return p.Due(ctx, c.To, c.After)
+	case c.Room == "ca" && c.Verb == "registrars":
+		var v json.RawMessage
+		return &v, p.Call(ctx, "GET", "/api/v1/registrars", nil, &v)
 	case c.Room == "ca" && (c.Verb == "profile" || c.Verb == "setting"):
 		return c.rules(ctx, p)
 	case c.Room == "km" && c.Verb == "pool":
 		var v json.RawMessage
 		return &v, p.Call(ctx, "GET", "/api/v1/pool", nil, &v)
 	}
-	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 profile setting statistics，km 另有 pool due", c.Room, c.Verb, desk.ChangeVerbs)}
+	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 profile setting statistics registrars，km 另有 pool due", c.Room, c.Verb, desk.ChangeVerbs)}
 }
 
 // print shows a result: JSON for programs, lines for people.

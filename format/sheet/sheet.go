@@ -40,25 +40,50 @@ type Row struct {
 	IdentityKind   string
 	IdentityNumber string
 	CSR            string
+	Unit           string // where the sheet has the column
 }
 
-// Read reads a sheet by its content; the name only helps the message.
+// Unit is a column applications may have besides: the credit code of a unit on
+// the register.
+const Unit = "unit"
+
+// Read reads a sheet of applications by its content; the name only helps the
+// message.
 func Read(name string, data []byte) ([]Row, error) {
+	cells, err := read(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return rows(cells)
+}
+
+// Record is one line of a sheet of another sort, by column.
+type Record struct {
+	Line   int
+	Values map[string]string
+}
+
+// Table reads a sheet whose header has exactly the columns wanted, in any order.
+func Table(name string, data []byte, want []string) ([]Record, error) {
+	cells, err := read(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return records(cells, want, nil)
+}
+
+func read(name string, data []byte) ([][]string, error) {
 	if len(data) > FileMax {
 		return nil, TooLarge.At("file", TooLarge.Clause).Because("%d 字节", len(data))
 	}
 	if err := other(name, data); err != nil {
 		return nil, err
 	}
-	read := readCSV
+	form := readCSV
 	if bytes.HasPrefix(data, zipMagic) {
-		read = readXLSX
+		form = readXLSX
 	}
-	cells, err := read(data)
-	if err != nil {
-		return nil, err
-	}
-	return rows(cells)
+	return form(data)
 }
 
 // readCSV reads CSV; bytes that are not UTF-8 are taken for GB 18030, as
@@ -136,21 +161,36 @@ func readXLSX(data []byte) ([][]string, error) {
 }
 
 func rows(cells [][]string) ([]Row, error) {
-	if len(cells) == 0 {
-		return nil, NoRows.At("file", NoRows.Clause)
-	}
-	at, err := header(cells[0])
+	lines, err := records(cells, Columns, []string{Unit})
 	if err != nil {
 		return nil, err
 	}
-	var list []Row
-	for i, record := range cells[1:] {
-		get := func(name string) string {
-			if n := at[name]; n < len(record) {
-				return strings.TrimSpace(record[n])
+	list := make([]Row, len(lines))
+	for i, l := range lines {
+		v := l.Values
+		row := Row{Line: l.Line, Profile: v["profile"], IdentityKind: v["identity_kind"], IdentityNumber: v["identity_number"], CSR: v["csr"], Unit: v[Unit]}
+		row.Subject = dn.Name{C: v["C"], ST: v["ST"], L: v["L"], O: v["O"], CN: v["CN"]}
+		for unit := range strings.SplitSeq(v["OU"], "/") {
+			if unit = strings.TrimSpace(unit); unit != "" {
+				row.Subject.OU = append(row.Subject.OU, unit)
 			}
-			return ""
 		}
+		list[i] = row
+	}
+	return list, nil
+}
+
+// records reads the lines under a header, without the blank ones.
+func records(cells [][]string, want, may []string) ([]Record, error) {
+	if len(cells) == 0 {
+		return nil, NoRows.At("file", NoRows.Clause)
+	}
+	at, err := header(cells[0], want, may)
+	if err != nil {
+		return nil, err
+	}
+	var list []Record
+	for i, record := range cells[1:] {
 		blank := true
 		for j, c := range record {
 			if len(c) > CellMax {
@@ -161,14 +201,13 @@ func rows(cells [][]string) ([]Row, error) {
 		if blank {
 			continue
 		}
-		row := Row{Line: i + 2, Profile: get("profile"), IdentityKind: get("identity_kind"), IdentityNumber: get("identity_number"), CSR: get("csr")}
-		row.Subject = dn.Name{C: get("C"), ST: get("ST"), L: get("L"), O: get("O"), CN: get("CN")}
-		for unit := range strings.SplitSeq(get("OU"), "/") {
-			if unit = strings.TrimSpace(unit); unit != "" {
-				row.Subject.OU = append(row.Subject.OU, unit)
+		l := Record{i + 2, map[string]string{}}
+		for name, n := range at {
+			if n < len(record) {
+				l.Values[name] = strings.TrimSpace(record[n])
 			}
 		}
-		list = append(list, row)
+		list = append(list, l)
 	}
 	if len(list) == 0 {
 		return nil, NoRows.At("file", NoRows.Clause)
@@ -176,22 +215,23 @@ func rows(cells [][]string) ([]Row, error) {
 	return list, nil
 }
 
-// header finds each column's place; all must be there, and no other.
-func header(cells []string) (map[string]int, error) {
+// header finds each column's place; all that are wanted must be there, and no
+// other but those that may.
+func header(cells, want, may []string) (map[string]int, error) {
 	at := map[string]int{}
 	for i, c := range cells {
 		c = strings.TrimSpace(c)
 		if c == "" {
 			continue
 		}
-		if _, twice := at[c]; twice || !slices.Contains(Columns, c) {
+		if _, twice := at[c]; twice || !slices.Contains(want, c) && !slices.Contains(may, c) {
 			return nil, BadHeader.At(fmt.Sprintf("%.40s", c), BadHeader.Clause).Because("多余的列“%.40s”", c)
 		}
 		at[c] = i
 	}
-	for _, want := range Columns {
-		if _, ok := at[want]; !ok {
-			return nil, BadHeader.At(want, BadHeader.Clause).Because("缺少列“%s”", want)
+	for _, name := range want {
+		if _, ok := at[name]; !ok {
+			return nil, BadHeader.At(name, BadHeader.Clause).Because("缺少列“%s”", name)
 		}
 	}
 	return at, nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -50,6 +51,7 @@ type Job struct {
 	Shards   [2]int
 	Follows  string // request of the certificate it follows; empty for a first one
 	KeepsKey bool   // the signing key goes on from there
+	Body     string // registration body that took it; empty for the institution's own
 	Escrow   []byte // serial of the encryption certificate whose key is recovered; nil otherwise
 }
 
@@ -132,9 +134,10 @@ type Issuer struct {
 	Keys     KeyCentre
 	Profiles profile.Set
 	Gates    Gates
-	Desk     access.Desk // of the registration staff
-	Public   string      // base URL in certificates
-	Silent   bool        // a root without a responder: its certificates name none
+	Desk     access.Desk    // of the registration staff
+	Bodies   *body.Register // who registers for whom; nil where nobody does for another
+	Public   string         // base URL in certificates
+	Silent   bool           // a root without a responder: its certificates name none
 	Now      func() time.Time
 	Wake     func() // the ledger has grown; may be nil
 	Rules    *Rules // changes of profiles and settings; nil where Profiles are all there is

@@ -16,11 +16,18 @@ import (
 
 // agreed checks the people's signatures an application needs: two, and for a
 // recovered key a third (GM/T 0034 §12.4).
-func (is *Issuer) agreed(ctx context.Context, r enroll.Request, purpose string) error {
-	if purpose != enroll.Recover {
-		return is.twoPeople(ctx, IssueKind, r, "ra.submit", "ra.approve")
+func (is *Issuer) agreed(ctx context.Context, r enroll.Request, a enroll.Application) error {
+	t, err := is.tree(ctx)
+	if err != nil {
+		return err
+	}
+	if a.For != enroll.Recover {
+		return is.reviewed(ctx, t, r, a)
 	}
 	if err := is.twoPeople(ctx, RecoverKind, r, "ra.submit", "ra.approve"); err != nil {
+		return err
+	}
+	if err := is.taken(t, RecoverKind, r, a); err != nil {
 		return err
 	}
 	third, err := is.signer(ctx, RecoverKind, r, "ra.authorise")

@@ -151,7 +151,7 @@ func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
 	if a.Check.Method == "" || a.Check.Method == "none" || a.Check.By == "" || !enroll.Told(a.Notices) || a.Accord == "" || a.CPS == "" {
 		return NoIdentity.At("check", NoIdentity.Clause)
 	}
-	if err := is.agreed(ctx, r, a.For); err != nil {
+	if err := is.agreed(ctx, r, a); err != nil {
 		return err
 	}
 	if err := is.follow(ctx, j); err != nil {
@@ -162,7 +162,7 @@ func (is *Issuer) admit(ctx context.Context, j *job, r enroll.Request) error {
 	if j.To.After(is.Cert.NotAfter) {
 		return TooLong.At("validity_days", TooLong.Clause).Because("CA 证书至 %s", is.Cert.NotAfter.Format("2006-01-02"))
 	}
-	j.ID, j.Content, j.Digest, j.KeyHash = r.ID, r.Content, alg.Digest(r.Content), alg.Digest(j.point)
+	j.ID, j.Content, j.Digest, j.KeyHash, j.Body = r.ID, r.Content, alg.Digest(r.Content), alg.Digest(j.point), a.Body
 	return nil
 }
 

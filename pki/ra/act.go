@@ -67,6 +67,9 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 	if !ok {
 		return Plan{}, NoAct.At("act", NoAct.Clause).Because("%q", o.Act)
 	}
+	if err := r.standing(ctx, who); err != nil {
+		return Plan{}, err
+	}
 	if utf8.RuneCountInString(o.Note) > NoteMax {
 		return Plan{}, BadForm.At("note", BadForm.Clause).Because("意见超过 %d 字", NoteMax)
 	}
@@ -97,7 +100,7 @@ func (r *Registrar) Plan(ctx context.Context, o Order, who access.Person) (Plan,
 		if err != nil {
 			return Plan{}, err
 		}
-		if err := r.may(rec, do, who); err != nil {
+		if err := r.may(ctx, rec, do, who); err != nil {
 			return Plan{}, err
 		}
 		if strings.HasPrefix(rec.Batch, BulkPrefix) && AboutStatus(rec.Kind) {
@@ -115,9 +118,9 @@ func itemOf(rec Record) access.Item {
 }
 
 // may decides what can be decided before there is a signature.
-func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error {
+func (r *Registrar) may(ctx context.Context, rec Record, do casework.Action, who access.Person) error {
 	kind := Kinds[rec.Kind]
-	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Approved}, rec.State) {
+	if do == Produce && Issues(rec.Kind) && slices.Contains([]casework.State{Drafted, Submitted, Reviewed, Seconded, Thirded, Approved}, rec.State) {
 		if !who.Holds(access.RAProducer) {
 			return casework.NotYours.At("role", casework.NotYours.Clause).Because("“%s”须由制证员办理", acts[do])
 		}
@@ -127,8 +130,8 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		return NotYours.At("id", NotYours.Clause).Because("%s 由 %s 起草", rec.ID, rec.CreatedBy)
 	}
 	_, err := kind.Next(rec.Case, access.Preview(who), do, itemOf(rec), access.Proof{}, r.Now())
-	if err == nil && do == Approve && Issues(rec.Kind) {
-		err = checked(rec)
+	if err == nil && (do == Submit || do == Approve) {
+		err = r.based(ctx, rec, do)
 	}
 	if err == nil {
 		err = r.upToDate(rec, do)
@@ -137,6 +140,34 @@ func (r *Registrar) may(rec Record, do casework.Action, who access.Person) error
 		_, err = r.Package(rec, nil)
 	}
 	return err
+}
+
+// based refuses to submit or approve what rests on something that stands no
+// more, or to approve what the law asks to be on record and is not.
+func (r *Registrar) based(ctx context.Context, rec Record, do casework.Action) error {
+	switch {
+	case rec.Kind == UnitKind.Name:
+		_, err := r.entered(ctx, rec, r.Now())
+		return err
+	case !Issues(rec.Kind):
+		return nil
+	}
+	a, err := applicationOf(rec.Content)
+	if err != nil {
+		return err
+	}
+	if err := r.bodyStands(ctx, a); err != nil {
+		return err
+	}
+	if a.Unit != "" {
+		if _, err := r.unitStands(ctx, a.Unit); err != nil {
+			return err
+		}
+	}
+	if do == Approve {
+		return checked(rec)
+	}
+	return nil
 }
 
 // checked refuses to approve what the law asks to be on record and is not.
@@ -191,7 +222,13 @@ func (r *Registrar) do(ctx context.Context, desk access.Desk, p Plan, claim acce
 		if err != nil {
 			return nil, err
 		}
-		saves = append(saves, save(rec, move))
+		s := save(rec, move)
+		if rec.Kind == UnitKind.Name && move.Event.To == Done {
+			if s.Unit, err = r.entered(ctx, rec, move.Event.At); err != nil {
+				return nil, err
+			}
+		}
+		saves = append(saves, s)
 		line := r.line(by.Who(), p.Order.Act, rec.ID, source)
 		line.Start, line.Serial, line.Detail = start, rec.SignSerial, p.Order.Note
 		line.Proof = alg.Digest(by.Signed().Text, by.Signed().Signature)

@@ -30,10 +30,11 @@ type Bulk struct {
 	Evidence []string        `json:"evidence,omitempty"`
 	By       access.PersonID `json:"by"`
 	At       time.Time       `json:"at"`
-	Found    int             `json:"found"`   // certificates or pairs the query finds
-	Targets  int             `json:"targets"` // of them, to be changed by this one
-	Refused  int             `json:"refused"` // of them, that cannot be
-	More     int             `json:"more"`    // of them, beyond ActMax: for a further one
+	Body     string          `json:"body,omitempty"` // registration body that tried it
+	Found    int             `json:"found"`          // certificates or pairs the query finds
+	Targets  int             `json:"targets"`        // of them, to be changed by this one
+	Refused  int             `json:"refused"`        // of them, that cannot be
+	More     int             `json:"more"`           // of them, beyond ActMax: for a further one
 	Forecast Forecast        `json:"forecast"`
 	Rows     []BulkRow       `json:"rows,omitempty"`
 }
@@ -67,7 +68,7 @@ type BulkStore interface {
 	// Bulk returns one with its rows; NoCase if there is none.
 	Bulk(ctx context.Context, id string) (Bulk, error)
 	// Bulks lists them without rows, newest first, those after an id.
-	Bulks(ctx context.Context, after string, limit int) ([]Bulk, error)
+	Bulks(ctx context.Context, within []string, after string, limit int) ([]Bulk, error)
 	// Hold holds the approved cases of a batch back or lets them go on: Waiting
 	// passes over them. casework.Stale if it is so already.
 	Hold(ctx context.Context, by access.Command, batch string, hold bool, line audit.Entry) error
@@ -96,8 +97,10 @@ const BulkPrefix = "M"
 func (r *Registrar) TryBulk(ctx context.Context, b Bulk, who access.Person, source string) (Bulk, error) {
 	do, ok := bulkActs[b.Act]
 	switch {
-	case !ok:
-		return b, NoAct.At("act", NoAct.Clause).Because("%.40q 不能批量办理", b.Act).ToFix("可用：ra.revoke、ra.freeze、ra.unfreeze")
+	case Campaign(b.Act) && who.Holds(access.RAClerk):
+		return r.tryCampaign(ctx, b, who, source)
+	case !ok && !Campaign(b.Act):
+		return b, NoAct.At("act", NoAct.Clause).Because("%.40q 不能批量办理", b.Act).ToFix("可用：ra.revoke、ra.freeze、ra.unfreeze、ra.renew、ra.extend")
 	case !who.Holds(access.RAClerk):
 		return b, casework.NotYours.At("role", casework.NotYours.Clause).Because("批量变更由录入员试算和提出")
 	}
@@ -114,6 +117,10 @@ func (r *Registrar) TryBulk(ctx context.Context, b Bulk, who access.Person, sour
 	b.Reason, b.Asker, b.Note = o.Reason, o.Asker, o.Note
 	now := r.Now().UTC()
 	b.ID, b.By, b.At, b.Rows = newID(BulkPrefix, now), who.ID, now, nil
+	var err error
+	if b.Body, err = r.bodyOf(ctx, who); err != nil {
+		return b, err
+	}
 	found, err := r.search(ctx, b.Query)
 	if err != nil {
 		return b, err

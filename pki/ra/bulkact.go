@@ -17,12 +17,14 @@ import (
 // Forecast is the load a bulk will be. (预计负荷)
 type Forecast struct {
 	Certificates int       `json:"certificates"`         // both of a pair
+	Keys         int       `json:"keys,omitempty"`       // encryption keys to be taken from the pool
 	PerSecond    float64   `json:"per_second,omitempty"` // cases, as last measured; 0 if there was nothing to measure
 	Samples      int       `json:"samples"`              // intervals measured
-	Seconds      float64   `json:"seconds,omitempty"`
-	Done         time.Time `json:"done,omitzero"` // if it were confirmed at once
-	Entries      int       `json:"crl_entries"`   // more in the full list; fewer when negative
-	Bytes        int       `json:"crl_bytes"`     // the same, in bytes of DER
+	Seconds      float64   `json:"seconds,omitempty"`    // at that pace
+	AtMost       float64   `json:"at_most,omitempty"`    // as lists grow: measured, five thousand take twice as long as the first ones promise
+	Done         time.Time `json:"done,omitzero"`        // at the latest, if it were confirmed at once
+	Entries      int       `json:"crl_entries"`          // more in the full list; fewer when negative
+	Bytes        int       `json:"crl_bytes"`            // the same, in bytes of DER
 }
 
 // paceMin is how many intervals a measured rate needs; paceGap the longest
@@ -61,12 +63,18 @@ func (r *Registrar) forecast(ctx context.Context, do casework.Action, reason str
 			times = append(times, rec.UpdatedAt)
 		}
 	}
+	f.reckon(times, len(targets), now)
+	return f, nil
+}
+
+// reckon fills in the pace and how long so many take at it.
+func (f *Forecast) reckon(times []time.Time, n int, now time.Time) {
 	f.pace(times)
 	if f.PerSecond > 0 {
-		f.Seconds = float64(len(targets)) / f.PerSecond
-		f.Done = now.Add(time.Duration(f.Seconds * float64(time.Second)))
+		f.Seconds = float64(n) / f.PerSecond
+		f.AtMost = f.Seconds * (1 + float64(n)/ActMax)
+		f.Done = now.Add(time.Duration(f.AtMost * float64(time.Second)))
 	}
-	return f, nil
 }
 
 // pace is the rate of events that came one after the other.
@@ -115,7 +123,7 @@ func (r *Registrar) planBulk(ctx context.Context, p Plan, who access.Person) (Pl
 		if err != nil {
 			return Plan{}, err
 		}
-		if err := r.may(rec, p.Do, who); err != nil {
+		if err := r.may(ctx, rec, p.Do, who); err != nil {
 			return Plan{}, err
 		}
 		p.cases, p.Items = append(p.cases, rec), append(p.Items, itemOf(rec))

@@ -41,6 +41,7 @@ type Form struct {
 	For      string         `json:"for,omitempty"`       // a code of Purposes; a first certificate when absent
 	Replaces string         `json:"replaces,omitempty"`  // serial of a certificate it follows
 	Cause    string         `json:"cause,omitempty"`     // of an amendment, a key of Causes
+	Unit     string         `json:"unit,omitempty"`      // credit code of a unit on the register
 	Accord   string         `json:"agreement,omitempty"` // version agreed to; that in force when absent, "none" when not agreed
 }
 
@@ -102,11 +103,17 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if !by.Holds(access.RAClerk) && !by.Holds(access.Holder) {
 		return Record{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("起草须由录入员办理")
 	}
+	if err := r.standing(ctx, by); err != nil {
+		return Record{}, err
+	}
 	if err := r.correctable(ctx, f.ID, by); err != nil {
 		return Record{}, err
 	}
 	f, old, err := r.followed(ctx, f)
 	if err != nil {
+		return Record{}, err
+	}
+	if f, err = r.fromUnit(ctx, f); err != nil {
 		return Record{}, err
 	}
 	if strings.TrimSpace(f.Profile) == "" {
@@ -154,16 +161,19 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		}
 		return Record{}, r.inUse(ctx, holder)
 	}
-	rec, err := r.record(f, p, req, keyHash, by)
+	rec, err := r.record(ctx, f, p, req, keyHash, by, old)
 	rec.Follows, rec.KeepsKey = old.ID, goesOn
 	return rec, err
 }
 
 // inUse says who holds a key; one that was given away is free for nobody.
 func (r *Registrar) inUse(ctx context.Context, holder string) error {
-	rec, err := r.Store.Case(ctx, holder)
+	rec, err := r.whole().Case(ctx, holder)
 	if err != nil {
 		return err
+	}
+	if s, ok := r.Store.(scoped); ok && !s.sees(rec.Body) {
+		return KeyInUse.At("csr", KeyInUse.Clause).Because("见其他注册机构的案件")
 	}
 	if rec.State == Revoked {
 		return KeyInUse.At("csr", KeyInUse.Clause).Because("该密钥已因失控撤销（案件 %s），不能再用", holder)
@@ -272,7 +282,11 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 	return nil
 }
 
-func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash []byte, by access.Person) (Record, error) {
+func (r *Registrar) record(ctx context.Context, f Form, p profile.Profile, req *csr.Request, keyHash []byte, by access.Person, old Record) (Record, error) {
+	taker, err := r.taken(ctx, by, old.Body)
+	if err != nil {
+		return Record{}, err
+	}
 	now := r.Now().UTC()
 	id := f.ID
 	if id == "" {
@@ -287,7 +301,7 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	app := enroll.Application{
 		ID: id, Profile: p.Name, Version: p.Version, Subject: f.Subject, SAN: f.SAN, Days: f.Days, CSR: req.Raw,
 		Identity: enroll.Identity{Kind: f.Identity.Kind, Masked: identity.Mask(f.Identity.Number), Commitment: alg.Digest(salt, []byte(f.Identity.Number))},
-		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Cause: f.Cause, Accord: f.Accord, CPS: r.CPS,
+		Codes:    codesOf(p, f.Identity), Check: r.check(f.Identity, by, now), Notices: f.Notices, For: f.For, Replaces: f.Replaces, Cause: f.Cause, Accord: f.Accord, CPS: r.CPS, Unit: f.Unit, Body: taker,
 	}
 	if app.Days == 0 {
 		app.Days = p.Days.Default
@@ -303,12 +317,12 @@ func (r *Registrar) record(f Form, p profile.Profile, req *csr.Request, keyHash 
 	case "none":
 		app.Accord = ""
 	}
-	kind := IssueKind.Name
-	if f.For == enroll.Recover {
-		kind = RecoverKind.Name
+	if err := r.delegated(ctx, &app, p.Policy); err != nil {
+		return Record{}, err
 	}
 	return Record{
-		Case:    casework.Case{ID: id, Kind: kind, State: Drafted},
+		Case:    casework.Case{ID: id, Kind: levels(app), State: Drafted},
+		Body:    taker,
 		Content: app.Bytes(), Title: f.Subject.CN, Profile: p.Name, KeyHash: keyHash,
 		Identity:  sealed,
 		CreatedBy: by.ID, CreatedAt: now, UpdatedAt: now,

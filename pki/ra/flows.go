@@ -1,6 +1,8 @@
 package ra
 
 import (
+	"slices"
+
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -11,6 +13,8 @@ const (
 	Drafted   casework.State = "drafted"
 	Submitted casework.State = "submitted"
 	Reviewed  casework.State = "reviewed" // and not yet authorised
+	Seconded  casework.State = "seconded" // reviewed once, waits for the second reviewer
+	Thirded   casework.State = "thirded"  // reviewed twice, waits for the third
 	Approved  casework.State = "approved"
 	Issued    casework.State = "issued"
 	Delivered casework.State = "delivered"
@@ -59,7 +63,7 @@ const (
 )
 
 var states = map[casework.State]string{
-	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
+	Drafted: "草稿", Submitted: "待审核", Reviewed: "待批准", Seconded: "待复审", Thirded: "待终审", Approved: "待签发", Issued: "待制证", Delivered: "已交付", Rejected: "已拒绝", Revoked: "已撤销", Done: "已办结", Discarded: "已作废",
 	Asked: "持有人申请，待受理", IssuedHeld: "已冻结（待制证）", DeliveredHeld: "已冻结", Superseded: "已被替代",
 }
 
@@ -73,10 +77,40 @@ var acts = map[casework.Action]string{
 // (证书申请, GM/T 0034 §12.1)
 var IssueKind = issueKind("ra.issue", "证书申请", []casework.Step{
 	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Approved, NotBy: Submit},
+	asked[0], asked[1], asked[2],
+})
+
+// Issue2Kind and Issue3Kind are the same with two and three levels of review, each
+// by another person than the clerk and the levels before. (多级审核)
+var (
+	Issue2Kind = levelled("ra.issue2", "证书申请（两级审核）", Seconded)
+	Issue3Kind = levelled("ra.issue3", "证书申请（三级审核）", Seconded, Thirded)
+)
+
+// IssueKinds are the kinds of applications by their levels of review, from one.
+var IssueKinds = []casework.Kind{IssueKind, Issue2Kind, Issue3Kind}
+
+func levelled(name, title string, later ...casework.State) casework.Kind {
+	steps := []casework.Step{{From: Submitted, Do: Approve, By: access.RAReviewer, To: later[0], NotBy: Submit}}
+	for i, s := range later {
+		to := Approved
+		if i+1 < len(later) {
+			to = later[i+1]
+		}
+		apart := []casework.Action{Submit, Approve}
+		steps = append(steps, casework.Step{From: s, Do: Approve, By: access.RAReviewer, To: to, Apart: apart},
+			casework.Step{From: s, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
+			casework.Step{From: s, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit})
+	}
+	return issueKind(name, title, append(steps, asked...))
+}
+
+// asked are the steps of an application that the holder makes.
+var asked = []casework.Step{
 	{From: Drafted, Do: Ask, By: access.Holder, To: Asked},
 	{From: Asked, Do: Submit, By: access.RAClerk, To: Submitted, NotBy: Ask},
 	{From: Asked, Do: Reject, By: access.RAClerk, To: Rejected},
-})
+}
 
 // RecoverKind takes a recovery of an encryption key from the counter to the
 // subscriber's hand: who reviews it does not alone let it happen. (加密密钥恢复, GM/T 0034 §12.4)
@@ -111,7 +145,12 @@ func issueKind(name, title string, review []casework.Step) casework.Kind {
 }
 
 // Issues reports whether cases of a kind end in a certificate.
-func Issues(kind string) bool { return kind == IssueKind.Name || kind == RecoverKind.Name }
+func Issues(kind string) bool {
+	return slices.Contains(IssuingKinds, kind)
+}
+
+// IssuingKinds are the kinds of cases that end in a certificate, by name.
+var IssuingKinds = []string{IssueKind.Name, Issue2Kind.Name, Issue3Kind.Name, RecoverKind.Name}
 
 // RevokeKind takes a revocation from the desk to the lists. (证书撤销, GM/T 0034 §12.3)
 var RevokeKind = statusKind("ra.revoke", "证书撤销", Revoke)
@@ -142,9 +181,20 @@ func statusKind(name, title string, do casework.Action) casework.Kind {
 	return casework.Kind{Name: name, Title: title, Start: Drafted, States: states, Acts: acts, Steps: steps}
 }
 
+// UnitKind enters a unit into the register, or changes what the register says of
+// it: a clerk brings it, a reviewer has looked at the papers. (单位登记)
+var UnitKind = casework.Kind{Name: "ra.unit", Title: "单位登记", Start: Drafted, States: states, Acts: acts, Steps: []casework.Step{
+	{From: Drafted, Do: Submit, By: access.RAClerk, To: Submitted},
+	{From: Drafted, Do: Discard, By: access.RAClerk, To: Discarded},
+	{From: Submitted, Do: Withdraw, By: access.RAClerk, To: Drafted},
+	{From: Submitted, Do: Approve, By: access.RAReviewer, To: Done, NotBy: Submit},
+	{From: Submitted, Do: Return, By: access.RAReviewer, To: Drafted, NotBy: Submit},
+	{From: Submitted, Do: Reject, By: access.RAReviewer, To: Rejected, NotBy: Submit},
+}}
+
 // Kinds are the kinds of cases by name.
 var Kinds = map[string]casework.Kind{
-	IssueKind.Name: IssueKind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind,
+	IssueKind.Name: IssueKind, Issue2Kind.Name: Issue2Kind, Issue3Kind.Name: Issue3Kind, RecoverKind.Name: RecoverKind, RevokeKind.Name: RevokeKind, FreezeKind.Name: FreezeKind, UnfreezeKind.Name: UnfreezeKind, UnitKind.Name: UnitKind,
 }
 
 // Notice is something an applicant must be told.
@@ -163,7 +213,7 @@ var Notices = []Notice{
 // declare it by signing (Order No. 4 art. 21).
 var Avers = map[string]string{
 	"ra.ask":       "本人持有所示证书的私钥，申请事项属实；办理更新的，已阅知电子政务电子认证服务管理办法第二十一条所列事项并接受服务协议",
-	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议",
+	"ra.submit":    "本人已按案件所记方式查验申请人身份，已向申请人告知电子政务电子认证服务管理办法第二十一条所列事项，申请人已接受服务协议；登记单位的，本人已核对授权书和经办人的证件",
 	"ra.approve":   "本人已核对所列事项的身份查验记录、申请材料、告知记录和服务协议，同意办理",
 	"ra.authorise": "本人已核对恢复理由和申请人身份，同意恢复所列加密密钥（GM/T 0034 §12.4）",
 	"ra.produce":   "本人已将证书与密封的加密私钥交付申请人或其授权的经办人",

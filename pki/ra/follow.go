@@ -1,6 +1,7 @@
 package ra
 
 import (
+	"cmp"
 	"context"
 	"encoding/pem"
 	"slices"
@@ -73,10 +74,13 @@ func (r *Registrar) complete(f Form, p Purpose, old Record, was enroll.Applicati
 	if f.Profile != "" && f.Profile != was.Profile {
 		return f, old, bad("profile", "证书模板应与原证书相同（"+was.Profile+"）")
 	}
-	f.Profile = was.Profile
+	f.Profile, f.Unit = was.Profile, cmp.Or(f.Unit, was.Unit)
 	if p.Subject {
 		if f.Subject.CN == "" {
 			f.Subject = was.Subject
+			if f.Unit != "" { // the register's name counts
+				f.Subject.O = ""
+			}
 		}
 	} else {
 		if f.Subject.CN != "" && f.Subject.String() != was.Subject.String() {
@@ -99,7 +103,7 @@ func (r *Registrar) complete(f Form, p Purpose, old Record, was enroll.Applicati
 
 // noOther refuses a second case that follows the same certificate.
 func (r *Registrar) noOther(ctx context.Context, old, id string) error {
-	list, err := r.Store.Find(ctx, Query{Follows: old, States: []casework.State{Drafted, Asked, Submitted, Reviewed, Approved}, Limit: 4})
+	list, err := r.Store.Find(ctx, Query{Follows: old, States: []casework.State{Drafted, Asked, Submitted, Reviewed, Seconded, Thirded, Approved}, Limit: 4})
 	if err != nil {
 		return err
 	}

@@ -62,9 +62,12 @@ func (w *Worker) Run(ctx context.Context) {
 // Revocations go first and wait for nothing.
 func (r *Registrar) Fulfil(ctx context.Context) (int, error) {
 	n, revoking := r.carry(ctx)
-	m, issuing := r.issue(ctx, IssueKind.Name)
-	k, recovering := r.issue(ctx, RecoverKind.Name)
-	return n + m + k, errors.Join(revoking, issuing, recovering)
+	errs := []error{revoking}
+	for _, kind := range IssuingKinds {
+		m, err := r.issue(ctx, kind)
+		n, errs = n+m, append(errs, err)
+	}
+	return n, errors.Join(errs...)
 }
 
 // waiting goes round the approved cases of a kind, so that some that fail for
@@ -83,7 +86,7 @@ func (r *Registrar) waiting(ctx context.Context, kind string) ([]Record, error) 
 var machine = access.AsMachine("ra")
 
 func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
-	list, err := r.waiting(ctx, kind)
+	list, err := r.online(ctx, kind)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}
@@ -105,31 +108,65 @@ func (r *Registrar) issue(ctx context.Context, kind string) (int, error) {
 	var lines []audit.Entry
 	moved := 0
 	for i, a := range answers {
-		rec, do, note := list[i], Issue, ""
-		switch {
-		case a.Refusal != nil:
-			report := a.Refusal.Report()
-			rec.Trouble, do, note = &report, Refuse, report.Text
-		case a.Reply.Sign == nil:
-			continue // a failure on the other side: asked again later
-		default:
-			rec.Reply, rec.Trouble = a.Reply, nil
-			rec.SignSerial, rec.EncSerial = a.Reply.Serials()
-			if _, err := r.Package(rec, nil); err != nil {
-				rec.Trouble = undeliverable(err)
-			}
-		}
-		moved++
-		if err := r.byMachine(rec, do, note, &saves, &lines); err != nil {
+		done, err := r.answered(ctx, list[i], a, &saves, &lines)
+		if err != nil {
 			return 0, err
 		}
-		if do == Issue && rec.Follows != "" {
-			if err := r.replaced(ctx, rec, &saves, &lines); err != nil {
-				return 0, err
-			}
+		if done {
+			moved++
 		}
 	}
 	return moved, r.Store.Save(ctx, machine, saves, lines)
+}
+
+// answered makes of the CA's answer what is to be saved; done is false for a
+// failure on the other side, which is asked about again later.
+func (r *Registrar) answered(ctx context.Context, rec Record, a Answer, saves *[]Save, lines *[]audit.Entry) (done bool, err error) {
+	do, note := Issue, ""
+	switch {
+	case a.Refusal != nil:
+		report := a.Refusal.Report()
+		rec.Trouble, do, note = &report, Refuse, report.Text
+	case a.Reply.Sign == nil:
+		return false, nil
+	default:
+		rec.Reply, rec.Trouble = a.Reply, nil
+		rec.SignSerial, rec.EncSerial = a.Reply.Serials()
+		if _, err := r.Package(rec, nil); err != nil {
+			rec.Trouble = undeliverable(err)
+		}
+	}
+	if err := r.byMachine(rec, do, note, saves, lines); err != nil {
+		return false, err
+	}
+	if do == Issue && rec.Follows != "" {
+		err = r.replaced(ctx, rec, saves, lines)
+	}
+	return true, err
+}
+
+// pagesMax is how many pages of cases that are carried in files the worker passes
+// over in one look for one that is not.
+const pagesMax = 100
+
+// online are approved cases that go over the link.
+func (r *Registrar) online(ctx context.Context, kind string) ([]Record, error) {
+	t, err := r.tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for range pagesMax {
+		list, err := r.waiting(ctx, kind)
+		if err != nil || len(list) == 0 || t == nil {
+			return list, err
+		}
+		n := len(list)
+		list = slices.DeleteFunc(list, func(rec Record) bool { return t.Offline(rec.Profile) })
+		if len(list) > 0 || n < enroll.BatchMax { // fewer than a page: that was all
+			return list, nil
+		}
+	}
+	return nil, nil
 }
 
 // replaced closes the case of the certificate that a new one follows: the CA
@@ -183,9 +220,21 @@ func undeliverable(err error) *refusal.Report {
 // requestOf is what the CA is asked: the content, and the signed steps.
 func requestOf(rec Record) enroll.Request {
 	q := enroll.Request{ID: rec.ID, Content: rec.Content}
-	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve, Authorise} {
-		if e, ok := rec.Last(do); ok && len(e.Signed.Signature) > 0 {
+	add := func(e casework.Event) {
+		if len(e.Signed.Signature) > 0 {
 			q.Evidence = append(q.Evidence, enroll.Evidence{Signed: e.Signed, Item: e.Item, Proof: e.Proof})
+		}
+	}
+	for _, do := range []casework.Action{Submit, Revoke, Freeze, Unfreeze, Approve, Authorise} {
+		if e, ok := rec.Last(do); ok {
+			add(e)
+		}
+	}
+	for i := len(rec.Events) - 1; i > 0; i-- { // the levels of review below the last
+		if e := rec.Events[i]; e.Did == Approve && (e.To == Seconded || e.To == Thirded) {
+			add(e)
+		} else if e.Did == Submit {
+			break
 		}
 	}
 	return q

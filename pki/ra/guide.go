@@ -223,9 +223,13 @@ func (r *Registrar) OnTheWay(ctx context.Context, code string) ([]Record, error)
 	if err != nil {
 		return nil, err
 	}
-	list, err := r.Store.Find(ctx, Query{Kind: IssueKind.Name, States: []casework.State{Drafted, Submitted, Approved, Issued}, Limit: PageMax})
-	if err != nil {
-		return nil, err
+	var list []Record
+	for _, k := range IssueKinds {
+		part, err := r.Store.Find(ctx, Query{Kind: k.Name, States: []casework.State{Drafted, Submitted, Seconded, Thirded, Approved, Issued}, Limit: PageMax})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
 	}
 	var found []Record
 	seen := map[string]bool{}

@@ -20,10 +20,11 @@ const (
 	ByEvidence = "evidence" // a file of the identity check
 	ByBundle   = "bundle"   // the evidence file of a certificate
 	ByExport   = "export"   // a list with names and numbers
+	ByUnit     = "unit"     // the people of a unit
 )
 
 // Ways are what people call them.
-var Ways = map[string]string{ByShow: "查看案件或证书", ByNumber: "查看证件号码", ByEvidence: "查阅查验材料", ByBundle: "取得证据文件", ByExport: "导出个人信息"}
+var Ways = map[string]string{ByShow: "查看案件或证书", ByNumber: "查看证件号码", ByEvidence: "查阅查验材料", ByBundle: "取得证据文件", ByExport: "导出个人信息", ByUnit: "查看单位经办人"}
 
 // ReadAct is the item of the trail under which personal data is read.
 const ReadAct = "ra.personal.read"
@@ -154,7 +155,7 @@ func (r *Registrar) Number(ctx context.Context, id, reason string, who access.Pe
 // document opens the identity document of an application.
 func (r *Registrar) document(rec Record) (kind, number string, err error) {
 	if !Issues(rec.Kind) {
-		return "", "", NoCase.At("id", NoCase.Clause).Because("%s 不是证书申请，没有证件", rec.ID)
+		return "", "", NoCase.At("id", NoCase.Clause).Because("%s 不是证书申请，没有证件；单位的经办人在单位页查看", rec.ID)
 	}
 	app, err := applicationOf(rec.Content)
 	if err != nil {

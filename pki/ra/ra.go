@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/casework"
@@ -28,6 +29,7 @@ type Record struct {
 	Follows    string // case of the certificate it follows; empty for a first one
 	KeepsKey   bool   // the signing key goes on from there
 	Identity   Sealed
+	Body       string // registration body that took it; empty for the institution's own
 	Batch      string
 	Row        int // of the sheet; 0 if none
 	CreatedBy  access.PersonID
@@ -52,8 +54,9 @@ type Sealed struct {
 type Save struct {
 	Record  Record
 	Move    casework.Move
-	Claim   bool // the key becomes live
-	Release bool // the key is free again, or goes back to the case this one follows
+	Claim   bool  // the key becomes live
+	Release bool  // the key is free again, or goes back to the case this one follows
+	Unit    *Unit // the register says this from now on
 }
 
 // Query finds cases. Empty fields match all.
@@ -67,6 +70,7 @@ type Query struct {
 	Follows string
 	Blind   []byte // exact identity number
 	By      access.PersonID
+	Within  []string  // bodies that took it; nil for all
 	From    time.Time // created at or after
 	To      time.Time // created before
 	After   string    // id of the last case of the page before
@@ -80,6 +84,7 @@ type Batch struct {
 	Digest []byte          `json:"digest"`
 	By     access.PersonID `json:"by"`
 	At     time.Time       `json:"at"`
+	Body   string          `json:"body,omitempty"` // registration body that brought it
 	Rows   []Row           `json:"rows"`
 }
 
@@ -107,8 +112,9 @@ type Store interface {
 	Waiting(ctx context.Context, kind string, s casework.State, after string, limit int) ([]Record, error)
 	// Find lists cases, newest first, without events.
 	Find(ctx context.Context, q Query) ([]Record, error)
-	// Counts counts cases by kind and state.
-	Counts(ctx context.Context) (map[string]map[casework.State]int, error)
+	// Counts counts cases by kind and state; within are the bodies that took them,
+	// nil for all.
+	Counts(ctx context.Context, within []string) (map[string]map[casework.State]int, error)
 	// KeyHolder returns the live case of a key, or "".
 	KeyHolder(ctx context.Context, keyHash []byte) (string, error)
 	// BySerial returns the case a certificate was issued in; NotLive if none.
@@ -119,14 +125,16 @@ type Store interface {
 	Batch(ctx context.Context, id string) (Batch, error)
 	// Batches lists sheets without their rows, newest first; after is the id of
 	// the last of the page before.
-	Batches(ctx context.Context, after string, limit int) ([]Batch, error)
+	Batches(ctx context.Context, within []string, after string, limit int) ([]Batch, error)
 	// BatchCounts counts the cases of a sheet by state.
 	BatchCounts(ctx context.Context, id string) (map[casework.State]int, error)
 	EvidenceStore
 	ReadingStore
+	UnitStore
 	BulkStore
 	ReminderStore
 	RetentionStore
+	FigureStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error
 }
@@ -152,12 +160,17 @@ type Registrar struct {
 	Desk     access.Desk
 	Self     access.Desk // of subscribers, for self-service
 	Device   hsm.Device
-	Master   string // wraps identity numbers
-	BlindKey []byte // HMAC key of the blind index
-	CPS      string // version of the practice statement in force
-	Accord   string // version of the service agreement
+	Master   string         // wraps identity numbers
+	BlindKey []byte         // HMAC key of the blind index
+	CPS      string         // version of the practice statement in force
+	Accord   string         // version of the service agreement
+	Bodies   *body.Register // who registers for whom; nil where there is only one body
 	Now      func() time.Time
-	Wake     func() // something was approved; may be nil
+	// Seal signs a file for the CA, Open reads one of the CA's; nil where nothing is
+	// issued offline.
+	Seal func(v any) ([]byte, error)
+	Open func(data []byte, v any) ([]byte, error)
+	Wake func() // something was approved; may be nil
 	// Read is told of each reading of personal data, for the figures; may be nil.
 	Read func(way string, people int)
 

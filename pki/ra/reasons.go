@@ -42,4 +42,9 @@ var (
 	NumberInURL   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.number_in_url", Text: "网址里不能带证件号码：网址会留在日志和浏览记录里", Clause: "个人信息保护法 第五十一条", Fix: "请用 POST /api/v1/cases/number 换取查询键，再以 number=查询键 查询；页面和 hufu 命令自动这样做"}
 	NotHeld       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_held", Text: "批次没有暂停，不能取消未办部分", Clause: "GM/T 0034 §12.3", Fix: "请先暂停批次"}
 	NoWhy         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_why", Text: "查看或导出个人信息须写明事由", Clause: "个人信息保护法 第五十一条", Fix: "请填写事由；遮盖后的导出不需要事由"}
+	NoUnit        = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.no_unit", Text: "单位没有登记", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请先登记单位（ra unit add）并经审核，或核对统一社会信用代码"}
+	BadUnit       = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.unit", Text: "单位登记的内容不合规定", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请按提示修改"}
+	UnitKnown     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.unit_known", Text: "单位已经登记", Clause: "GB 32100", Fix: "请改为变更登记（ra unit amend）"}
+	UnitStopped   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.unit_suspended", Text: "单位登记已停用，不能据以申请", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请先恢复单位登记（ra unit resume）并经审核"}
+	LetterExpired = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.letter", Text: "单位的授权书不在有效期内，不能据以申请", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请由单位重新出具授权书，变更单位登记并经审核后再办"}
 )

@@ -25,18 +25,23 @@ type Reminder struct {
 	Dropped  bool      `json:"dropped"` // a file for the mailer has been written
 }
 
+// LetterOf stands in place of a profile where a unit's letter runs out.
+const LetterOf = "unit-letter"
+
 // ReminderQuery lists reminders, newest first. Empty fields match all.
 type ReminderQuery struct {
 	Case    string
-	Pending bool // not dropped yet
+	Within  []string // bodies that took the cases; nil for all
+	Pending bool     // not dropped yet
 	After   *Reminder
 	Limit   int
 }
 
 // ReminderStore keeps reminders.
 type ReminderStore interface {
-	// Expiring lists, in order of their ids, cases whose certificates are good, end
-	// after from and not after to, and have no reminder of so many days.
+	// Expiring lists, in order of their ids, cases whose certificates are good, and
+	// those a unit's present letter came with unless the unit is suspended, that
+	// end after from and not after to and have no reminder of so many days.
 	Expiring(ctx context.Context, from, to time.Time, days, limit int) ([]Record, error)
 	// Remind records reminders, each with its line of the trail. One that is on
 	// record is passed over, its line as well.
@@ -95,6 +100,17 @@ func (r *Registrar) remind(ctx context.Context, list []Record, days int, now tim
 	var fresh []Reminder
 	var lines []audit.Entry
 	for _, rec := range list {
+		if rec.Kind == UnitKind.Name {
+			c, err := UnitChangeOf(rec.Content)
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", rec.ID, err)
+			}
+			fresh = append(fresh, Reminder{Case: rec.ID, Days: days, Title: rec.Title, Profile: LetterOf, NotAfter: c.Letter.End(), At: now})
+			line := r.line(machine.Who(), "ra.remind", rec.ID, "")
+			line.Detail = fmt.Sprintf("单位 %s 的授权书 %d 天内到期，有效期至 %s", c.Code, days, c.Letter.To)
+			lines = append(lines, line)
+			continue
+		}
 		c, err := cert.Parse(rec.Reply.Sign)
 		if err != nil {
 			return fmt.Errorf("reading the certificate of %s: %w", rec.ID, err)
@@ -164,6 +180,14 @@ func (m Reminder) Letter(self string) []byte {
 		}
 		return r
 	}, m.Title)
+	if m.Days == Invited {
+		return fmt.Appendf(nil, "收件人: %s\n案件编号: %s\n证书序列号: %s\n有效期至: %s\n提醒: 邀请更新\n\n%s：\n\n本机构正在集中更新证书。请生成新的密钥，用现有证书（签名证书序列号 %s，有效期至 %s，北京时间）登录 %s 提出更新申请；或把新的证书请求交所在单位，由经办人一并提交。\n",
+			title, m.Case, m.Serial, m.NotAfter.UTC().Format(time.RFC3339), title, m.Serial, m.NotAfter.In(beijing).Format("2006年1月2日"), self)
+	}
+	if m.Profile == LetterOf {
+		return fmt.Appendf(nil, "收件人: %s\n案件编号: %s\n有效期至: %s\n提醒: %d 天内到期\n\n%s：\n\n贵单位的授权书将于 %s（北京时间）到期。到期后不能再据以申请证书，已签发的证书不受影响。\n\n请重新出具授权书，由经办人到注册机构变更单位登记。\n",
+			title, m.Case, m.NotAfter.UTC().Format(time.RFC3339), m.Days, title, m.NotAfter.In(beijing).Format("2006年1月2日"))
+	}
 	return fmt.Appendf(nil, "收件人: %s\n案件编号: %s\n证书序列号: %s\n有效期至: %s\n提醒: %d 天内到期\n\n%s：\n\n您的数字证书（签名证书序列号 %s）将于 %s（北京时间）到期。到期后不能再用，也不能自助更新。\n\n请在到期前办理更新：用现有证书登录 %s，生成新的密钥并签名提出申请；或携身份证件到注册机构办理。不再使用的不必办理。\n",
 		title, m.Case, m.Serial, m.NotAfter.UTC().Format(time.RFC3339), m.Days, title, m.Serial, m.NotAfter.In(beijing).Format("2006年1月2日 15时04分"), self)
 }

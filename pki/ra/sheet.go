@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
@@ -30,6 +31,9 @@ func (r *Registrar) DraftSheet(ctx context.Context, name string, data []byte, by
 	}
 	now := r.Now().UTC()
 	b := Batch{ID: newID("B", now), Name: name, Digest: digest, By: by.ID, At: now}
+	if b.Body, err = r.bodyOf(ctx, by); err != nil {
+		return Batch{}, err
+	}
 	var list []Record
 	seen := map[string]int{}
 	for _, row := range forms {
@@ -69,7 +73,7 @@ func lines(name string, data []byte) ([]brought, error) {
 	list := make([]brought, len(rows))
 	for i, row := range rows {
 		list[i] = brought{line: row.Line, form: Form{
-			Profile: row.Profile, Subject: row.Subject, CSR: row.CSR,
+			Profile: row.Profile, Subject: row.Subject, CSR: row.CSR, Unit: row.Unit,
 			Identity: IdentityForm{Kind: row.IdentityKind, Number: row.IdentityNumber},
 		}}
 	}
@@ -135,4 +139,53 @@ func (r *Registrar) Waiting(ctx context.Context, batch string) ([]string, error)
 		}
 	}
 	return ids, nil
+}
+
+// UnitColumns are those of a sheet of units.
+var UnitColumns = []string{"code", "name", "ST", "L", "legal", "agent_name", "agent_phone", "agent_email", "agent_kind", "agent_number", "letter", "letter_from", "letter_to"}
+
+// DraftUnits reads a sheet of units to be registered and drafts every row that is
+// in order; the others are answered with their refusals. The same file again is
+// the same batch.
+func (r *Registrar) DraftUnits(ctx context.Context, name string, data []byte, by access.Person, source string) (Batch, error) {
+	if !by.Holds(access.RAClerk) {
+		return Batch{}, casework.NotYours.At("role", casework.NotYours.Clause).Because("单位登记须由录入员办理")
+	}
+	digest := alg.Digest([]byte("units"), []byte(by.ID), []byte{0}, data)
+	if b, ok, err := r.Store.BatchByDigest(ctx, digest); err != nil || ok {
+		return b, err
+	}
+	rows, err := sheet.Table(name, data, UnitColumns)
+	if err != nil {
+		return Batch{}, err
+	}
+	now := r.Now().UTC()
+	b := Batch{ID: newID("B", now), Name: name, Digest: digest, By: by.ID, At: now}
+	if b.Body, err = r.bodyOf(ctx, by); err != nil {
+		return Batch{}, err
+	}
+	var list []Record
+	seen := map[string]int{}
+	for _, row := range rows {
+		v := row.Values
+		f := UnitForm{Code: strings.ToUpper(v["code"]), Name: v["name"], ST: v["ST"], L: v["L"], Letter: Letter{v["letter"], v["letter_from"], v["letter_to"]},
+			Agent: Agent{Legal: v["legal"], Name: v["agent_name"], Phone: v["agent_phone"], Email: v["agent_email"], Kind: v["agent_kind"], Number: v["agent_number"]}}
+		rec, err := r.composeUnit(ctx, f, by)
+		if first, twice := seen[f.Code]; err == nil && twice {
+			err = UnitKnown.At("code", UnitKnown.Clause).Because("与第 %d 行相同", first)
+		}
+		if no := refusal.Of(err); no != nil {
+			report := no.Report()
+			b.Rows = append(b.Rows, Row{Line: row.Line, Refusal: &report})
+			continue
+		}
+		if err != nil {
+			return Batch{}, err
+		}
+		seen[f.Code] = row.Line
+		rec.Batch, rec.Row = b.ID, row.Line
+		list = append(list, rec)
+		b.Rows = append(b.Rows, Row{Line: row.Line, ID: rec.ID})
+	}
+	return b, r.Store.Draft(ctx, list, &b, []audit.Entry{r.line(by, "ra.sheet", b.ID, source)})
 }

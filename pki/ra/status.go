@@ -107,7 +107,7 @@ func statusCase(do casework.Action, o Order, app Record, who access.Person, now 
 	return Record{
 		Case:    casework.Case{ID: o.ID, Kind: s.kind.Name, State: Drafted},
 		Content: content.Bytes(),
-		Title:   app.Title, Profile: app.Profile, SignSerial: app.SignSerial, EncSerial: app.EncSerial, CreatedBy: who.ID, CreatedAt: now, UpdatedAt: now,
+		Title:   app.Title, Body: app.Body, Profile: app.Profile, SignSerial: app.SignSerial, EncSerial: app.EncSerial, CreatedBy: who.ID, CreatedAt: now, UpdatedAt: now,
 	}
 }
 
@@ -208,6 +208,8 @@ func detail(rec Record) string {
 		if enroll.Decode(rec.Content, &c) == nil {
 			return fmt.Sprintf("%s，证书 %s，原因 %s，申请方 %s", rec.Title, c.Serial, c.Reason, Askers[c.Asker])
 		}
+	} else if rec.Kind == UnitKind.Name {
+		return objectOfUnit(rec.Content)
 	} else if a, err := applicationOf(rec.Content); err == nil {
 		return fmt.Sprintf("%s，模板 %s，主体 %s，%d 天", rec.Title, a.Profile, a.Subject, a.Days)
 	}

@@ -41,6 +41,18 @@ func table() map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for system, acts := range declared {
 		all[system] = maps.Clone(acts)
+		if system == "ra" {
+			for _, m := range bodies {
+				all[system][m+"/propose"], all[system][m+"/confirm"], all[system][m+"/reject"], all[system][m+"/withdraw"] = "ra.admin", "ra.super", "ra.super", "ra.admin"
+			}
+			for _, level := range []string{"ra.issue2", "ra.issue3"} { // as with one level of review
+				for act, by := range acts {
+					if do, ok := strings.CutPrefix(act, "ra.issue/"); ok {
+						all[system][level+"/"+do] = by
+					}
+				}
+			}
+		}
 		for role, hands := range chain[system] {
 			for _, v := range verbs {
 				name := "people." + v + ":" + role
@@ -380,6 +392,8 @@ var covered = map[string]string{
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "number-key": "ra.read", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
+	"unit-draft": "ra.unit.draft", "unit-sheet": "ra.unit.draft", "unit-agent": "ra.unit.agent", "units": "ra.read", "unit": "ra.read", "units-csv": "ra.read", "unit-sample": "ra.read",
+	"bodies": "ra.read", "levels": "ra.read", "tally": "ra.read", "tally-csv": "ra.read", "bulk-draft": "ra.bulk.try", "bulk-invite": "ra.bulk.try", "bulk-sheet": "ra.bulk.try", "renewals": "ra.sheet", "offline-out": "ra.offline", "offline-in": "ra.offline", "registrars": "ca.registrars",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -465,6 +479,7 @@ func (w *world) tries() map[string]try {
 	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
 	m["km read"] = gets("me", "overview", "people", "people/km-admin/cert", "matters", "proposals")
 	m["ra read"] = gets("me", "people", "people/ra-clerk/cert", "matters", "proposals")
+	m["ca ca.registrars"] = gets("registrars")
 	m["ca ca.statistics"] = gets("statistics", "statistics.csv")
 	m["ca ca.rules"] = gets("rules", "rules/profiles/person-dual/1")
 	m["ca crl.publish/propose"] = func(r access.Role) string {

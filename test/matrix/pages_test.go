@@ -37,8 +37,19 @@ func TestPagesOfMany(t *testing.T) {
 	w.must("ra-clerk", "POST", "/api/v1/sheets?name=a.json", []byte(`[{"profile":7}]`), &batch)
 	var cases struct{ Cases []struct{ ID string } }
 	w.must("ra-clerk", "GET", "/api/v1/cases?kind=ra.issue", nil, &cases)
+	var kept struct{ Digest string }
+	w.must("ra-clerk", "POST", "/api/v1/evidence?name=a.txt", []byte("授权书"), &kept)
+	w.unit("91350100M000100Y43", kept.Digest)
+	w.done("ra-admin", w.agree("body.open", map[string]any{"id": "hz", "name": "受托中心", "unit": "91350100M000100Y43", "head": "某", "address": "某路", "agreement": kept.Digest, "from": "2026-01-01", "to": "2099-12-31", "profiles": []string{"person-dual"}}, "ra-admin", "ra-super"))
+	w.done("ra-admin", w.agree("body.assign", map[string]string{"person": "ra-clerk2", "id": "hz"}, "ra-admin", "ra-super"))
+	var units struct{ Cases []struct{ ID string } }
+	w.must("ra-clerk", "GET", "/api/v1/cases?kind=ra.unit", nil, &units)
+	unit, of := "/units/91350100M000100Y43", "/cases/"+units.Cases[0].ID
 	for who, pages := range map[string]map[string]int{
-		"ra-clerk":    {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/bulks/M0": 404, "/sheets/" + batch.ID: 200, "/cases/" + cases.Cases[0].ID: 200, "/cases": 200, "/readings": 403},
+		"ra-clerk": {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/bulks/M0": 404, "/sheets/" + batch.ID: 200, "/cases/" + cases.Cases[0].ID: 200, "/cases": 200, "/readings": 403,
+			"/units": 200, unit: 200, "/units/new": 200, unit + "/edit": 200, "/apply?unit=91350100M000100Y43": 200, of: 200, of + "/form": 200, of + "/receipt": 200, "/units/none": 404, "/bodies": 200, "/statistics": 200},
+		"ra-clerk2":   {"/cases": 200, "/cases/" + cases.Cases[0].ID: 404, "/bulks/" + bulk.ID: 404, "/sheets/" + batch.ID: 404, unit: 404, of: 404, "/bodies": 200, "/statistics": 200, "/units": 200, "/": 200},
+		"ra-admin":    {"/bodies": 200, "/units/new": 403},
 		"ra-reviewer": {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/sheets/" + batch.ID: 200, "/cases/" + cases.Cases[0].ID: 200, "/readings": 403},
 		"ra-auditor":  {"/bulks": 200, "/bulks/" + bulk.ID: 200, "/sheets/" + batch.ID: 200, "/readings": 200},
 	} {

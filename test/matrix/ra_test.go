@@ -145,6 +145,10 @@ func (w *world) cases(m map[string]try, gets func(...string) try) (enc string) {
 			return w.order(holder(r), "/api/v1/acts", map[string]any{"act": "ra.reject", "ids": []string{id}})
 		}
 	}
+	w.units(m, kept.Digest, posts, on)
+	w.bodies(m, kept.Digest)
+	w.levels(m, form, on)
+	w.carried(m, form, gets)
 	return enc
 }
 

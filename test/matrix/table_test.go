@@ -7,7 +7,8 @@ var declared = map[string]map[string]string{
 		"read": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian", "audit.list": "ca.audit-admin ca.auditor", "audit.export": "ca.audit-admin ca.auditor", "audit.mark": "ca.auditor",
 		"audit.archives": "ca.audit-admin ca.auditor", "audit.figures": "ca.audit-admin ca.auditor", "audit.system-log": "ca.audit-admin ca.auditor", "audit.archive": "ca.auditor",
 		"gate.open/propose": "ca.operator", "gate.open/confirm": "ca.operator", "gate.open/reject": "ca.operator", "gate.open/withdraw": "ca.operator", "gate.suspend/propose": "ca.admin",
-		"crl.publish/propose": "ca.operator", "ca.rules": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian",
+		"registrar.suspend/propose": "ca.admin", "registrar.resume/propose": "ca.admin", "registrar.resume/confirm": "ca.super", "registrar.resume/reject": "ca.super", "registrar.resume/withdraw": "ca.admin",
+		"offline.issue/propose": "ca.operator", "ca.registrars": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian", "crl.publish/propose": "ca.operator", "ca.rules": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian", "ca.statistics": "ca.super ca.audit-admin ca.admin ca.operator ca.auditor ca.custodian",
 		"authority.sign/propose": "ca.admin", "authority.sign/confirm": "ca.super", "authority.sign/reject": "ca.super", "authority.sign/withdraw": "ca.admin", "authority.sign/release": "ca.operator",
 		"authority.request/propose": "ca.admin", "authority.request/confirm": "ca.super", "authority.request/reject": "ca.super", "authority.request/withdraw": "ca.admin",
 		"authority.import/propose": "ca.admin", "authority.import/confirm": "ca.super", "authority.import/reject": "ca.super", "authority.import/withdraw": "ca.admin",
@@ -36,6 +37,8 @@ var declared = map[string]map[string]string{
 		"ra.evidence-file":   "ra.auditor ra.admin ra.reviewer",
 		"ra.personal.number": "ra.clerk ra.reviewer", "ra.personal.export": "ra.clerk ra.reviewer ra.admin", "ra.readings": "ra.auditor ra.audit-admin",
 		"ra.bulk.try": "ra.clerk", "ra.batch.hold": "ra.clerk ra.reviewer ra.admin", "ra.revoke/cancel": "ra.reviewer", "ra.freeze/cancel": "ra.reviewer", "ra.unfreeze/cancel": "ra.reviewer",
+		"ra.unit.draft": "ra.clerk", "ra.unit.agent": "ra.clerk ra.reviewer", "ra.unit/submit": "ra.clerk", "ra.unit/discard": "ra.clerk", "ra.unit/withdraw": "ra.clerk", "ra.unit/approve": "ra.reviewer", "ra.unit/return": "ra.reviewer", "ra.unit/reject": "ra.reviewer",
+		"body.suspend/propose": "ra.admin", "ra.offline": "ra.admin",
 		"ra.issue/reject@asked": "ra.clerk", "ra.revoke/reject@asked": "ra.clerk", "ra.freeze/reject@asked": "ra.clerk",
 	},
 	"km": {
@@ -48,6 +51,9 @@ var declared = map[string]map[string]string{
 		"km.master/propose": "km.admin", "km.master/confirm": "km.super", "km.master/reject": "km.super", "km.master/withdraw": "km.admin",
 	},
 }
+
+// bodies are the changes to who registers for whom that two people decide.
+var bodies = []string{"body.open", "body.outlet", "body.amend", "body.resume", "body.assign", "review.set", "issue.way"}
 
 var chain = map[string]map[string][2]string{
 	"ca": {"ca.custodian": {"ca.admin", "ca.super"}, "ca.admin": {"ca.super", "ca.audit-admin"}, "ca.auditor": {"ca.audit-admin", "ca.super"}, "ca.operator": {"ca.admin", "ca.super"}, "ra.admin": {"ca.operator", "ca.operator"}, "ra.auditor": {"ca.operator", "ca.operator"}},

@@ -131,12 +131,12 @@ func (s *Site) figures() {
 		To   time.Time `query:"to"`
 	}
 	Handle(s, Op{ID: "audit-figures", Method: http.MethodGet, Path: "/api/v1/audit/figures", Summary: "审计统计：按操作、按人员"},
-		func(ctx context.Context, in *span) (*Body[audit.Figures], error) {
+		func(ctx context.Context, in *span) (*Body[audit.TrailFigures], error) {
 			if err := s.reads(ctx, "audit.figures"); err != nil {
 				return nil, err
 			}
 			f, err := s.Trail.Count(ctx, in.From, in.To)
-			return &Body[audit.Figures]{f}, err
+			return &Body[audit.TrailFigures]{f}, err
 		})
 }
 

@@ -15,7 +15,7 @@ type Review struct {
 	Archives []ArchiveLine
 	N        int64       // the period that is shown; 0 is none
 	Lines    []AuditLine // of that period
-	Figures  audit.Figures
+	Figures  audit.TrailFigures
 	Log      []journal.LogLine
 }
 

@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"time"
 
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/wire/link"
@@ -15,6 +16,9 @@ const (
 	pathRoster = "/ca/v1/roster"
 	pathDuties = "/ca/v1/duties"
 	pathStatus = "/ca/v1/responder"
+	pathBody   = "/ca/v1/body"
+
+	pathFigures = "/ca/v1/figures"
 )
 
 // Answer is what became of one request: a reply, a refusal, or neither when
@@ -63,6 +67,20 @@ func (c Client) Roster(ctx context.Context, digest []byte) (Roster, error) {
 	return out, c.Link.Call(ctx, pathRoster, known{digest}, &out)
 }
 
+// Body asks for a change to the register of registration bodies, as the people of
+// the registration system decided it.
+func (c Client) Body(ctx context.Context, s Staff) error {
+	return c.Link.Call(ctx, pathBody, s, &changed{})
+}
+
+// Figures asks what the CA issued since a time and how it stands, and at what time
+// it looked.
+func (c Client) Figures(ctx context.Context, from time.Time) ([]Figure, time.Time, error) {
+	var out figures
+	err := c.Link.Call(ctx, pathFigures, since{from.Unix()}, &out)
+	return out.Figures, time.Unix(out.At, 0).UTC(), err
+}
+
 // Duties asks which new keys people decided that the status service is to have.
 func (c Client) Duties(ctx context.Context) ([]Duty, error) {
 	var out duties
@@ -83,7 +101,10 @@ type Service struct {
 	Revoke func(ctx context.Context, r Request) (Revoked, error)
 	Staff  func(ctx context.Context, s Staff) (cert []byte, err error)
 	Roster func(ctx context.Context, digest []byte) (Roster, error)
-	Duties func(ctx context.Context) ([]Duty, error)
+	Body   func(ctx context.Context, s Staff) error
+	// Figures counts what was issued since a time, as of the time it returns.
+	Figures func(ctx context.Context, since time.Time) ([]Figure, time.Time, error)
+	Duties  func(ctx context.Context) ([]Duty, error)
 	// Profiles tells the edition of profiles in force.
 	Profiles func(ctx context.Context, digest []byte) (Profiles, error)
 	// Responder certifies a key of the status service.
@@ -102,6 +123,13 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	link.Handle(s, pathStaff, 1<<20, func(ctx context.Context, _ string, in Staff) (changed, error) {
 		der, err := v.Staff(ctx, in)
 		return changed{der}, err
+	}, peers...)
+	link.Handle(s, pathBody, 1<<20, func(ctx context.Context, _ string, in Staff) (changed, error) {
+		return changed{}, v.Body(ctx, in)
+	}, peers...)
+	link.Handle(s, pathFigures, 1<<10, func(ctx context.Context, _ string, in since) (figures, error) {
+		list, at, err := v.Figures(ctx, time.Unix(in.Since, 0))
+		return figures{at.Unix(), list}, err
 	}, peers...)
 	link.Handle(s, pathRoster, 1<<10, func(ctx context.Context, _ string, in known) (Roster, error) {
 		return v.Roster(ctx, in.Digest)

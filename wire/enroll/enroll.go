@@ -44,6 +44,11 @@ type Application struct {
 	Cause    string         `json:"cause,omitempty"`    // why details are put right, as the desk's table has it
 	Accord   string         `json:"agreement"`          // version of the service agreement accepted
 	CPS      string         `json:"cps"`                // version of the practice statement in force
+	Unit     string         `json:"unit,omitempty"`     // credit code of the unit the fields were taken from
+
+	Body      string `json:"body,omitempty"`      // registration body that took it; empty for the institution's own
+	Principal string `json:"principal,omitempty"` // institution in whose name that body acts
+	Levels    int    `json:"levels,omitempty"`    // reviews it needs, where more than one
 }
 
 // What a certificate that follows another is for.

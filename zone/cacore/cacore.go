@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -78,6 +79,9 @@ func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.S
 	if err := proposal.Migrate(ctx, db); err != nil {
 		return nil, nil, err
 	}
+	if err := body.Migrate(ctx, db); err != nil {
+		return nil, nil, err
+	}
 	key, err := c.Device.Signer(KeyCA)
 	if err != nil {
 		return nil, nil, err
@@ -92,7 +96,7 @@ func Issuer(ctx context.Context, db *sqldb.DB, c Config) (*ca.Issuer, *castore.S
 	}
 	return &ca.Issuer{
 		Rules: rules, Key: key, Cert: c.Cert, Root: c.Root, Store: store, Keys: c.Keys, Profiles: set, Gates: store, Public: c.Public, Now: c.Now, Line: new(ca.Line),
-		Desk: access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now},
+		Desk: access.Desk{Site: "注册系统", People: &access.People{DB: db}, Now: c.Now}, Bodies: &body.Register{DB: db},
 	}, store, nil
 }
 
@@ -155,7 +159,12 @@ func start(g *plant.Group, c Config) error {
 	if err != nil {
 		return err
 	}
-	if err := manage(g, c, keeper, is, publisher, store, below, files); err != nil {
+	bodies, err := c.bodies(is, keeper.People)
+	if err != nil {
+		return err
+	}
+	carried := &courier{issue: service(is, store, publisher).Issue, key: server, ra: c.RA, now: c.Now}
+	if err := manage(g, c, keeper, is, publisher, store, below, bodies, carried, files); err != nil {
 		return err
 	}
 	if err := notBehind(g.Context(), db, target, c.Now); err != nil {
@@ -166,7 +175,8 @@ func start(g *plant.Group, c Config) error {
 
 	s := &link.Server{Key: server, Peers: map[string]*ecdsa.PublicKey{PeerRA: c.RA}, Now: c.Now, Refused: turnedAway(store, c.Now)}
 	v := service(is, store, publisher)
-	v.Staff, v.Roster = staffOf(is, store, keeper), rosterOf(keeper.People)
+	v.Staff, v.Roster, v.Body = staffOf(is, store, keeper), rosterOf(keeper.People), bodyOf(is, store, bodies)
+	v.Figures = figuresOf(is, store)
 	v.Duties, v.Responder, v.Profiles = store.Duties, below.certify, edition(is.Rules, server)
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -34,16 +35,16 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), (&rules{}).matters(), listMatters(nil))
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), (&rules{}).matters(), listMatters(nil), (&body.Keeper{}).Bars(), (&courier{}).matters())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
-func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, files func(context.Context) ([]byte, error)) error {
+func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publisher *ca.Publisher, store *castore.Store, below *authorities, bodies *body.Keeper, carried *courier, files func(context.Context) ([]byte, error)) error {
 	people, db := keeper.People, keeper.DB
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
 	law := &rules{is: is, rules: is.Rules, store: store, base: is.Profiles}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), law.matters(), listMatters(publisher))}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), law.matters(), listMatters(publisher), bodies.Bars(), carried.matters())}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,
@@ -53,6 +54,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	books := &ca.Reconciler{Store: store, Now: c.Now}
 	statistics(site, books)
+	registrars(site, bodies.Register)
 	law.mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
 		list, err := c.checks(ctx, is, store, people)
@@ -63,6 +65,11 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 		if err != nil {
 			return nil, err
 		}
+		told, err := bodyChecks(ctx, bodies.Register, c.Now())
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, told...)
 		more, err := below.above(ctx, c.Now())
 		if err != nil {
 			return nil, err

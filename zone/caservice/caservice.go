@@ -5,6 +5,7 @@ package caservice
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"errors"
@@ -124,7 +125,8 @@ func start(g *plant.Group, c Config) error {
 		return err
 	}
 	seen := readingFigures()
-	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times)
+	books := &ra.Reconciler{Store: store}
+	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times, differing(books))
 	wake, resp, err := readers(g, c)
 	if err != nil {
 		return err
@@ -139,7 +141,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, store, resp, seen)
+	return desk(g, c, store, resp, seen, books)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -274,7 +276,7 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures) error {
+func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures, books *ra.Reconciler) error {
 	db := store.DB
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
@@ -297,6 +299,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	register := &access.People{DB: db}
 	people := access.Desk{Site: "注册系统", People: register, Now: c.Now, Avers: ra.Avers}
 	ca := enroll.Client{Link: &link.Client{URL: c.Core, Name: PeerRA, Key: server, Peer: c.CA, HTTP: c.HTTP, Now: c.Now}}
+	books.CA = ca.Figures
 	auditPub, ok := auditKey.Public().(*ecdsa.PublicKey)
 	if !ok {
 		return errors.New("audit key is not an SM2 key")
@@ -304,28 +307,29 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	r := &ra.Registrar{
 		Store: store, Profiles: set, Book: new(profile.Book), Desk: people, Device: c.Device, Master: KeyIdentity, BlindKey: c.BlindKey, CPS: c.CPS, Accord: c.Accord, Now: c.Now, CA: core{ca},
 	}
-	secret := make([]byte, 32) // statements to be signed do not outlive a restart
-	_, _ = rand.Read(secret)   // crypto/rand never fails
-	r.Self = access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
+	bodies, err := c.bodies(g.Context(), db, store, r.InForce)
+	if err != nil {
+		return err
+	}
+	r.Bodies, r.Self = bodies.Register, c.holders(people, store)
+	r.Seal, r.Open = c.courier(server)
 	c.keepUp(g, db, r, ca, resp)
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
-	site := (&api.Site{
-		Staff: access.RA.Roles,
-		Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now, Archive: filepath.Join(c.Dir, "archive"), Log: c.Log,
-	}).Start()
+	site := (&api.Site{Staff: access.RA.Roles, Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now, Archive: filepath.Join(c.Dir, "archive"), Log: c.Log}).Start()
 	binder := &raevidence.Binder{
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Kin: c.kin(resp), Key: auditKey, Lists: c.shards(resp),
 	}
 	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, r, g.SealCheck()) }}
-	ops.RemindDays, ops.Dropped = c.Remind, c.reminders()
+	ops.RemindDays, ops.Dropped, ops.Books = c.Remind, c.reminders(), books
+	g.Go(func(ctx context.Context) { books.Run(ctx, c.Now) })
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
 	old := &ra.Retention{Desk: r, Key: server}
 	due(site, old)
-	changes, err := c.changes(g, db, people, register, ca, old)
+	changes, err := c.changes(g, db, people, register, bodies, ca, old)
 	if err != nil {
 		return err
 	}
@@ -341,4 +345,17 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 	front.Handle(raself.Under+"/", self)
 	front.Handle("/", site.Mux)
 	return g.Serve("注册系统", c.Console, page.Guarded(front))
+}
+
+// courier signs files for the CA and reads those it signed.
+func (c Config) courier(key crypto.Signer) (seal func(v any) ([]byte, error), open func(data []byte, v any) ([]byte, error)) {
+	return func(v any) ([]byte, error) { return enroll.SealFile(key, enroll.RequestFile, v) },
+		func(data []byte, v any) ([]byte, error) { return enroll.OpenFile(data, enroll.AnswerFile, c.CA, v) }
+}
+
+// holders is the desk of subscribers, who sign with their own certificates.
+func (c Config) holders(people access.Desk, store *rastore.Store) access.Desk {
+	secret := make([]byte, 32) // statements to be signed do not outlive a restart
+	_, _ = rand.Read(secret)   // crypto/rand never fails
+	return access.Desk{Site: people.Site, People: ra.Subscribers{Store: store, Now: c.Now}, Now: c.Now, Avers: ra.Avers, Secret: secret}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/va"
 	"github.com/hufu-pki/hufu/pki/va/vahttp"
 )
@@ -59,4 +60,9 @@ func readingFigures() figures {
 func (f figures) read(way string, people int) {
 	f.times.WithLabelValues(way).Inc()
 	f.people.WithLabelValues(way).Add(float64(people))
+}
+
+// differing tells how many of the desk's figures differ from the CA's.
+func differing(books *ra.Reconciler) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "hufu_ra_figures_differing", Help: "Figures of the registration desk that differ from the CA's in two looks."}, func() float64 { return float64(books.Differences()) })
 }

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/dn"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -29,7 +34,7 @@ func due(site *api.Site, old *ra.Retention) {
 // changes start the desk where the registration system's people change who
 // works there. The CA's register counts: it carries changes out, and this
 // system's register follows it.
-func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *access.People, ca enroll.Client, old *ra.Retention) (*proposal.Desk, error) {
+func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *access.People, bodies *body.Keeper, ca enroll.Client, old *ra.Retention) (*proposal.Desk, error) {
 	if err := proposal.Migrate(g.Context(), db); err != nil {
 		return nil, err
 	}
@@ -54,7 +59,8 @@ func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *
 		}
 		return der, nil
 	}}
-	d := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.RA), old.Matter())}).Start()
+	bodies.People, bodies.Tell = people, func(ctx context.Context, r proposal.Record) error { return ca.Body(ctx, orderOf(r)) }
+	d := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.RA), bodies.Matters(), []proposal.Matter{old.Matter()})}).Start()
 	g.Go(mirror.Run)
 	g.Go(d.Run)
 	return d, nil
@@ -69,4 +75,36 @@ func orderOf(r proposal.Record) enroll.Staff {
 		}
 	}
 	return s
+}
+
+// bodies keep the register of who registers for whom. A body's unit is on the
+// register of units, and its agreement is a file kept here.
+func (c Config) bodies(ctx context.Context, db *sqldb.DB, store ra.Store, set func() profile.Set) (*body.Keeper, error) {
+	if err := body.Migrate(ctx, db); err != nil {
+		return nil, err
+	}
+	issuer, err := cert.Parse(c.Chain[0])
+	if err != nil {
+		return nil, err
+	}
+	name, err := dn.Parse(issuer.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return &body.Keeper{
+		Register: &body.Register{DB: db}, Profiles: set, Principal: name.O, Now: c.Now,
+		Unit: func(ctx context.Context, code string) error {
+			u, err := store.Unit(ctx, code)
+			if err == nil && u.Suspended {
+				err = ra.UnitStopped.At("unit", ra.UnitStopped.Clause).Because("%s", u.Name)
+			}
+			return err
+		},
+		Kept: func(ctx context.Context, digest []byte) error {
+			if _, err := store.Evidence(ctx, digest); err != nil {
+				return ra.NoEvidence.At("agreement", ra.NoEvidence.Clause)
+			}
+			return nil
+		},
+	}, nil
 }

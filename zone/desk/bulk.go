@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ type BulkArgs struct {
 	Evidence                                []string
 }
 
-const bulkUsage = "ra bulk try revoke|freeze|unfreeze（--profile --unit --policy --issued-from --issued-to --expires-before --algorithm --batch）；ra bulk propose|confirm|reject|withdraw|pause|resume|cancel|show|rows 编号；ra bulk list"
+const bulkUsage = "ra bulk try revoke|freeze|unfreeze|renew|extend（--profile --unit --policy --issued-from --issued-to --expires-before --algorithm --batch）；ra bulk propose|confirm|reject|withdraw|pause|resume|cancel|show|rows 编号；集中延期 ra bulk draft 编号；集中更新 ra bulk invite 编号、ra bulk sheet 编号 --out 表格、ra bulk renewals 表格；ra bulk list"
 
 // bulk carries out a verb about many certificates at once.
 func (p *Person) bulk(ctx context.Context, a Args) (any, error) {
@@ -41,6 +42,8 @@ func (p *Person) bulk(ctx context.Context, a Args) (any, error) {
 		return &v, p.Call(ctx, http.MethodGet, "/api/v1/bulks/"+escape(id), nil, &v)
 	case "rows":
 		return p.rows(ctx, "/api/v1/bulks/"+escape(id)+"/rows.csv", a.Out)
+	case "draft", "invite", "sheet", "renewals":
+		return p.campaign(ctx, verb, id, a)
 	case "propose":
 		var v raapi.BulkView
 		if err := p.Call(ctx, http.MethodGet, "/api/v1/bulks/"+escape(id), nil, &v); err != nil {
@@ -68,7 +71,7 @@ func (p *Person) whole(ctx context.Context, o ra.Order) (any, error) {
 }
 
 func (p *Person) tryBulk(ctx context.Context, act string, a Args) (any, error) {
-	if !slices.Contains([]string{"revoke", "freeze", "unfreeze"}, act) {
+	if !slices.Contains([]string{"revoke", "freeze", "unfreeze", "renew", "extend"}, act) {
 		return nil, &Usage{Text: bulkUsage}
 	}
 	b := a.Bulk
@@ -134,4 +137,24 @@ func (p *Person) batch(ctx context.Context, a Args) (any, error) {
 	}
 	var v json.RawMessage
 	return &v, p.Call(ctx, http.MethodGet, "/api/v1/batches/"+escape(strings.TrimSpace(id)), nil, &v)
+}
+
+// campaign drafts extensions, invites holders to renew, or brings their requests;
+// what is drafted is submitted at once.
+func (p *Person) campaign(ctx context.Context, verb, word string, a Args) (any, error) {
+	path := "/api/v1/bulks/" + escape(word)
+	switch verb {
+	case "invite":
+		var v raapi.Invitations
+		return &v, p.Call(ctx, http.MethodPost, path+"/invitations", nil, &v)
+	case "sheet":
+		return p.rows(ctx, path+"/requests.csv", a.Out)
+	case "renewals":
+		data, err := os.ReadFile(word)
+		if err != nil {
+			return nil, Unreadable(err)
+		}
+		return p.upload(ctx, query("/api/v1/renewals/sheets", "evidence", strings.Join(a.Bulk.Evidence, ","), "name", filepath.Base(word)), "submit", "", data, a)
+	}
+	return p.upload(ctx, path+"/drafts", "submit", "", nil, a)
 }

@@ -74,30 +74,46 @@ func (p *Person) RA(ctx context.Context, verb string, a Args) (any, error) {
 		return p.batch(ctx, a)
 	case "bulk":
 		return p.bulk(ctx, a)
+	case "unit":
+		return p.unit(ctx, a)
 	case "guide":
 		return p.guide(ctx, a)
 	case "reminders":
 		return p.reminders(ctx, a)
 	case "evidence":
-		name, err := a.one("文件")
-		if err != nil {
-			return nil, err
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, Unreadable(err)
-		}
-		var v raapi.EvidenceLine
-		return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+		return p.evidence(ctx, a)
 	case "identity", "export", "readings":
 		return p.personal(ctx, verb, a)
 	case "evidence-file":
 		return p.evidenceFile(ctx, a)
-	case "profiles":
-		var v json.RawMessage
-		return &v, p.Call(ctx, http.MethodGet, "/api/v1/profiles", nil, &v)
+	case "statistics":
+		return p.tally(ctx, a)
+	case "offline":
+		return p.offline(ctx, a)
+	case "profiles", "bodies", "levels":
+		return p.look(ctx, verb)
 	}
-	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+	return nil, &Usage{Text: fmt.Sprintf("没有 ra %s；可用：draft submit accept withdraw discard approve authorise return reject revoke freeze unfreeze renew extend amend reissue recover produce evidence evidence-file identity export readings show list batch bulk profiles reminders guide unit bodies levels statistics offline %s", verb, strings.Replace(ChangeVerbs, "overview ", "", 1))}
+}
+
+// evidence brings a file to be kept.
+func (p *Person) evidence(ctx context.Context, a Args) (any, error) {
+	name, err := a.one("文件")
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, Unreadable(err)
+	}
+	var v raapi.EvidenceLine
+	return &v, p.Call(ctx, http.MethodPost, query("/api/v1/evidence", "name", filepath.Base(name)), data, &v)
+}
+
+// look reads one list whole.
+func (p *Person) look(ctx context.Context, what string) (any, error) {
+	var v json.RawMessage
+	return &v, p.Call(ctx, http.MethodGet, "/api/v1/"+what, nil, &v)
 }
 
 func (p *Person) list(ctx context.Context, a Args) (any, error) {
@@ -177,7 +193,7 @@ func (p *Person) submit(ctx context.Context, verb string, a Args) (any, error) {
 		return nil, Unreadable(err)
 	}
 	if ext == ".xlsx" || ext == ".csv" || bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
-		return p.sheet(ctx, verb, filepath.Base(name), data, a)
+		return p.upload(ctx, "/api/v1/sheets", verb, filepath.Base(name), data, a)
 	}
 	if id != "" {
 		f, err := ra.ParseForm(data)
@@ -297,9 +313,10 @@ type BatchLine struct {
 	Rows  []RowLine `json:"rows"`
 }
 
-func (p *Person) sheet(ctx context.Context, verb, name string, data []byte, a Args) (any, error) {
+// upload brings a sheet and submits what it drafts.
+func (p *Person) upload(ctx context.Context, path, verb, name string, data []byte, a Args) (any, error) {
 	var b ra.Batch
-	if err := p.Call(ctx, http.MethodPost, query("/api/v1/sheets", "name", name), data, &b); err != nil {
+	if err := p.Call(ctx, http.MethodPost, query(path, "name", name), data, &b); err != nil {
 		return nil, err
 	}
 	out := BatchLine{Batch: b.ID}
@@ -381,6 +398,35 @@ func (p *Person) evidenceFile(ctx context.Context, a Args) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"id": id, "out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+}
+
+// tally shows what was issued and how it stands, held against the CA's figures.
+func (p *Person) tally(ctx context.Context, a Args) (any, error) {
+	if a.Out != "" {
+		return p.rows(ctx, query("/api/v1/statistics.csv", "from", a.Bulk.From), a.Out)
+	}
+	var v json.RawMessage
+	return &v, p.Call(ctx, http.MethodGet, query("/api/v1/statistics", "from", a.Bulk.From), nil, &v)
+}
+
+// offline takes approved applications out in a file, or brings the CA's answers.
+func (p *Person) offline(ctx context.Context, a Args) (any, error) {
+	switch {
+	case len(a.Words) == 1 && a.Words[0] == "export" && a.Out != "":
+		var data []byte
+		if err := p.Call(ctx, http.MethodGet, "/api/v1/offline/requests", nil, &data); err != nil {
+			return nil, err
+		}
+		return map[string]string{"out": a.Out}, os.WriteFile(a.Out, data, 0o600)
+	case len(a.Words) == 2 && a.Words[0] == "import":
+		data, err := os.ReadFile(a.Words[1])
+		if err != nil {
+			return nil, Unreadable(err)
+		}
+		var v raapi.Carried
+		return &v, p.Call(ctx, http.MethodPost, "/api/v1/offline/answers", data, &v)
+	}
+	return nil, &Usage{Text: "ra offline export --out 文件；ra offline import 文件"}
 }
 
 func asRefused(err error, to **Refused) bool {

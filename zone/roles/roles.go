@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/casework"
@@ -33,7 +34,7 @@ type Row struct {
 // Systems are those with people of their own.
 var Systems = []access.System{access.CA, access.RA, access.KM}
 
-var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": append((&staff.Keeper{}).Matters(staff.RA), (&ra.Retention{}).Matter()), "km": kmcore.Matters()}
+var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": slices.Concat((&staff.Keeper{}).Matters(staff.RA), (&body.Keeper{}).Matters(), []proposal.Matter{(&ra.Retention{}).Matter()}), "km": kmcore.Matters()}
 
 // Matrix is every row of every system.
 func Matrix() []Row {
@@ -43,6 +44,7 @@ func Matrix() []Row {
 		switch s.Name {
 		case "ca":
 			rows = append(rows, Row{s.Name, "ca.rules", "查看证书模板与 CA 设置", s.Roles, "", "GM/T 0034 §5.3.4"}, Row{s.Name, "ca.statistics", "查看和导出证书统计", s.Roles, "", "GM/T 0034 §5.3.4"})
+			rows = append(rows, Row{s.Name, "ca.registrars", "查看注册机构", s.Roles, "", "电子政务电子认证服务管理办法 第二十五条"})
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":

@@ -53,7 +53,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 	return s, s.dates(ctx)
 }
 
-const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, follows, keeps_key, escrow, sign_tbs, enc_tbs, sealed`
+const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, follows, keeps_key, body, escrow, sign_tbs, enc_tbs, sealed`
 
 // Jobs returns the requests that are on record.
 func (s *Store) Jobs(ctx context.Context, ids []string) (map[string]ca.Job, error) {
@@ -73,7 +73,7 @@ func (s *Store) Jobs(ctx context.Context, ids []string) (map[string]ca.Job, erro
 	for rows.Next() {
 		var j ca.Job
 		var from, to int64
-		if err := rows.Scan(&j.ID, &j.State, &j.Content, &j.KeyHash, &j.Serials.Sign, &j.Serials.Enc, &from, &to, &j.Task, &j.Follows, &j.KeepsKey, &j.Escrow, &j.TBS.Sign, &j.TBS.Enc, &j.Sealed); err != nil {
+		if err := rows.Scan(&j.ID, &j.State, &j.Content, &j.KeyHash, &j.Serials.Sign, &j.Serials.Enc, &from, &to, &j.Task, &j.Follows, &j.KeepsKey, &j.Body, &j.Escrow, &j.TBS.Sign, &j.TBS.Enc, &j.Sealed); err != nil {
 			return nil, err
 		}
 		j.From, j.To, j.Digest = time.UnixMilli(from).UTC(), time.UnixMilli(to).UTC(), alg.Digest(j.Content)
@@ -128,7 +128,7 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 			if j.State == ca.Intended {
 				intended = at.UnixMilli()
 			}
-			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.Follows, j.KeepsKey, nilIfEmpty(j.Escrow), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
+			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.Follows, j.KeepsKey, j.Body, nilIfEmpty(j.Escrow), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
 			keys[i] = []any{j.KeyHash, j.ID}
 			n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
 			if err != nil {

@@ -3,17 +3,21 @@ package castore_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/pki/ca/catest"
+	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
 func open(t *testing.T, source string) *castore.Store {
@@ -40,6 +44,35 @@ func TestMemory(t *testing.T) {
 func TestSQLite(t *testing.T) {
 	catest.Store(t, func(t *testing.T) ca.Store { return sqlite(t) })
 	catest.Count(t, func(t *testing.T) catest.Counted { return sqlite(t) })
+	t.Run("figures", func(t *testing.T) { figures(t, sqlite(t)) })
+}
+
+// Pairs are counted once, by the body that took them, as they stand.
+func figures(t *testing.T, s *castore.Store) {
+	a, b := catest.Issue(t, s, 3), catest.Issue(t, s, 4)
+	err := s.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err1 := tx.Exec(`UPDATE job SET body = $1 WHERE id = $2`, "hz", b.ID)
+		_, err2 := tx.Exec(`UPDATE certificate SET revoked = $1 WHERE job = $2`, true, b.ID)
+		return errors.Join(err1, err2)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := (a.From.Unix() + 28800) / 86400
+	list, err := s.Figures(t.Context(), time.Unix(0, 0), a.To.Add(-time.Second))
+	want := []enroll.Figure{{Day: day, Issued: 1, Valid: 1}, {Body: "hz", Day: day, Issued: 1, Revoked: 1}}
+	for i := range list {
+		want[i].Profile = list[i].Profile
+	}
+	if err != nil || !slices.Equal(list, want) {
+		t.Errorf("%+v %v, want %+v", list, err, want)
+	}
+	if list, err = s.Figures(t.Context(), a.From.Add(time.Second), a.To); err != nil || len(list) != 0 {
+		t.Errorf("issued before: %+v %v", list, err)
+	}
+	if list, err = s.Figures(t.Context(), a.From, a.To.Add(time.Second)); err != nil || len(list) != 2 || list[0].Expired != 1 || list[1].Revoked != 1 {
+		t.Errorf("expired: %+v %v", list, err)
+	}
 }
 
 // HUFU_TEST_POSTGRES is the URL of a server where this test may make schemas.
@@ -74,6 +107,7 @@ func TestPostgreSQL(t *testing.T) {
 		u.RawQuery = q.Encode()
 		return open(t, u.String())
 	}
+	t.Run("figures", func(t *testing.T) { figures(t, fresh(t).(*castore.Store)) })
 	catest.Store(t, func(t *testing.T) ca.Store { return fresh(t) })
 	catest.Count(t, fresh)
 }

@@ -17,8 +17,8 @@ func (a *API) evidenceFile(s *api.Site) {
 	type idIn struct {
 		ID string `path:"id"`
 	}
-	api.Handle(s, api.Op{ID: "evidence-file", Method: http.MethodGet, Path: "/api/v1/cases/{id}/evidence.zip", Summary: "证书证据文件（ZIP，可用 evidence-verify 离线核验；记入审计）"},
-		func(ctx context.Context, in *idIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "evidence-file", Method: http.MethodGet, Path: "/api/v1/cases/{id}/evidence.zip", Summary: "证书证据文件（ZIP，可用 evidence-verify 离线核验；记入审计）"},
+		func(ctx context.Context, a *API, in *idIn) (*api.File, error) {
 			who, source := api.Person(ctx), api.Source(ctx)
 			if !slices.ContainsFunc(Binders, who.Holds) {
 				err := access.WrongRole.At("role", access.WrongRole.Clause).Because("证据文件由审核员、注册业务管理员或注册审计员取得")

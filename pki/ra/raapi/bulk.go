@@ -68,7 +68,7 @@ func (a *API) Bulk(ctx context.Context, id string) (BulkView, error) {
 func (a *API) bulks(s *api.Site) {
 	type tryIn struct {
 		Body struct {
-			Act      string       `json:"act" doc:"ra.revoke、ra.freeze 或 ra.unfreeze"`
+			Act      string       `json:"act" doc:"ra.revoke、ra.freeze、ra.unfreeze，或 ra.renew（集中更新）、ra.extend（集中延期）"`
 			Query    ra.BulkQuery `json:"query"`
 			Reason   string       `json:"reason,omitempty"`
 			Ground   string       `json:"ground,omitempty"`
@@ -77,8 +77,8 @@ func (a *API) bulks(s *api.Site) {
 			Evidence []string     `json:"evidence,omitempty"`
 		}
 	}
-	api.Handle(s, api.Op{ID: "bulk-try", Method: http.MethodPost, Path: "/api/v1/bulks", Summary: "批量变更试算（不改变任何证书）：件数、样例、不能办理的原因和预计负荷"},
-		func(ctx context.Context, in *tryIn) (*api.Body[BulkView], error) {
+	handle(a, s, api.Op{ID: "bulk-try", Method: http.MethodPost, Path: "/api/v1/bulks", Summary: "批量变更试算（不改变任何证书）：件数、样例、不能办理的原因和预计负荷"},
+		func(ctx context.Context, a *API, in *tryIn) (*api.Body[BulkView], error) {
 			who, t := api.Person(ctx), in.Body
 			b, err := a.Desk.TryBulk(ctx, ra.Bulk{Act: t.Act, Query: t.Query, Reason: t.Reason, Ground: t.Ground, Asker: t.Asker, Note: t.Note, Evidence: t.Evidence}, who, api.Source(ctx))
 			if err != nil {
@@ -90,8 +90,8 @@ func (a *API) bulks(s *api.Site) {
 	type idIn struct {
 		ID string `path:"id"`
 	}
-	api.Handle(s, api.Op{ID: "bulk", Method: http.MethodGet, Path: "/api/v1/bulks/{id}", Summary: "批量变更的试算与进度（提出、核准、暂停、恢复、取消见 /api/v1/acts，以 bulk 指明）"},
-		func(ctx context.Context, in *idIn) (*api.Body[BulkView], error) {
+	handle(a, s, api.Op{ID: "bulk", Method: http.MethodGet, Path: "/api/v1/bulks/{id}", Summary: "批量变更的试算与进度（提出、核准、暂停、恢复、取消见 /api/v1/acts，以 bulk 指明）"},
+		func(ctx context.Context, a *API, in *idIn) (*api.Body[BulkView], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.bulk", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -102,15 +102,15 @@ func (a *API) bulks(s *api.Site) {
 		After string `query:"after"`
 		Limit int    `query:"limit" maximum:"200"`
 	}
-	api.Handle(s, api.Op{ID: "bulks", Method: http.MethodGet, Path: "/api/v1/bulks", Summary: "批量变更清单"},
-		func(ctx context.Context, in *pageIn) (*api.Body[[]ra.Bulk], error) {
+	handle(a, s, api.Op{ID: "bulks", Method: http.MethodGet, Path: "/api/v1/bulks", Summary: "批量变更清单"},
+		func(ctx context.Context, a *API, in *pageIn) (*api.Body[[]ra.Bulk], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.bulk", api.Source(ctx)); err != nil {
 				return nil, err
 			}
 			if in.Limit <= 0 {
 				in.Limit = 50
 			}
-			list, err := a.Desk.Store.Bulks(ctx, in.After, in.Limit)
+			list, err := a.Desk.Store.Bulks(ctx, nil, in.After, in.Limit)
 			if list == nil {
 				list = []ra.Bulk{}
 			}
@@ -123,8 +123,8 @@ func (a *API) bulkRows(s *api.Site) {
 	type idIn struct {
 		ID string `path:"id"`
 	}
-	api.Handle(s, api.Op{ID: "bulk-csv", Method: http.MethodGet, Path: "/api/v1/bulks/{id}/rows.csv", Summary: "批量变更逐行结果（CSV）"},
-		func(ctx context.Context, in *idIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "bulk-csv", Method: http.MethodGet, Path: "/api/v1/bulks/{id}/rows.csv", Summary: "批量变更逐行结果（CSV）"},
+		func(ctx context.Context, a *API, in *idIn) (*api.File, error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.bulk", api.Source(ctx)); err != nil {
 				return nil, err
 			}

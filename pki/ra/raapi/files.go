@@ -18,8 +18,8 @@ import (
 
 // Search are the parameters of a list of cases.
 type Search struct {
-	State   string    `query:"state" enum:"drafted,submitted,reviewed,approved,issued,delivered,rejected,revoked,done,discarded,issued-held,delivered-held,superseded"`
-	Kind    string    `query:"kind" enum:"ra.issue,ra.recover,ra.revoke,ra.freeze,ra.unfreeze"`
+	State   string    `query:"state" enum:"drafted,submitted,reviewed,seconded,thirded,approved,issued,delivered,rejected,revoked,done,discarded,issued-held,delivered-held,superseded"`
+	Kind    string    `query:"kind" enum:"ra.issue,ra.issue2,ra.issue3,ra.recover,ra.revoke,ra.freeze,ra.unfreeze,ra.unit"`
 	Profile string    `query:"profile"`
 	Batch   string    `query:"batch"`
 	Q       string    `query:"q" doc:"姓名、案件编号、序列号、批次或统一社会信用代码；居民身份证号码见 number"`
@@ -46,8 +46,8 @@ func (a *API) evidence(s *api.Site) {
 		Name    string `query:"name" doc:"文件名"`
 		RawBody []byte
 	}
-	api.Handle(s, api.Op{ID: "evidence", Method: http.MethodPost, Path: "/api/v1/evidence", Summary: "收存身份查验材料（密封保存，返回 SM3 摘要）", MaxBody: ra.EvidenceMax + 1024},
-		func(ctx context.Context, in *fileIn) (*api.Body[EvidenceLine], error) {
+	handle(a, s, api.Op{ID: "evidence", Method: http.MethodPost, Path: "/api/v1/evidence", Summary: "收存身份查验材料（密封保存，返回 SM3 摘要）", MaxBody: ra.EvidenceMax + 1024},
+		func(ctx context.Context, a *API, in *fileIn) (*api.Body[EvidenceLine], error) {
 			e, err := a.Desk.AddEvidence(ctx, in.Name, in.RawBody, api.Person(ctx), api.Source(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.evidence", "", api.Source(ctx), err)
@@ -57,8 +57,8 @@ func (a *API) evidence(s *api.Site) {
 	type digestIn struct {
 		Digest string `path:"digest"`
 	}
-	api.Handle(s, api.Op{ID: "evidence-read", Method: http.MethodGet, Path: "/api/v1/evidence/{digest}", Summary: "查阅身份查验材料（记入审计）"},
-		func(ctx context.Context, in *digestIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "evidence-read", Method: http.MethodGet, Path: "/api/v1/evidence/{digest}", Summary: "查阅身份查验材料（记入审计）"},
+		func(ctx context.Context, a *API, in *digestIn) (*api.File, error) {
 			who, err := a.Reader(ctx, api.Person(ctx), ra.ReadAct, api.Source(ctx))
 			if err != nil {
 				return nil, err
@@ -76,8 +76,8 @@ func (a *API) certificates(s *api.Site) {
 	type serialIn struct {
 		Serial string `path:"serial" doc:"十六进制序列号"`
 	}
-	api.Handle(s, api.Op{ID: "certificate", Method: http.MethodGet, Path: "/api/v1/certificates/{serial}", Summary: "一张证书（PEM）"},
-		func(ctx context.Context, in *serialIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "certificate", Method: http.MethodGet, Path: "/api/v1/certificates/{serial}", Summary: "一张证书（PEM）"},
+		func(ctx context.Context, a *API, in *serialIn) (*api.File, error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.certificate", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -140,8 +140,8 @@ func (a *API) batches(s *api.Site) {
 	type batchIn struct {
 		ID string `path:"id"`
 	}
-	api.Handle(s, api.Op{ID: "batch", Method: http.MethodGet, Path: "/api/v1/batches/{id}", Summary: "批次的逐行结果"},
-		func(ctx context.Context, in *batchIn) (*api.Body[BatchView], error) {
+	handle(a, s, api.Op{ID: "batch", Method: http.MethodGet, Path: "/api/v1/batches/{id}", Summary: "批次的逐行结果"},
+		func(ctx context.Context, a *API, in *batchIn) (*api.Body[BatchView], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.batch", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -152,19 +152,19 @@ func (a *API) batches(s *api.Site) {
 		After string `query:"after"`
 		Limit int    `query:"limit" maximum:"200"`
 	}
-	api.Handle(s, api.Op{ID: "batches", Method: http.MethodGet, Path: "/api/v1/batches", Summary: "批次清单"},
-		func(ctx context.Context, in *pageIn) (*api.Body[[]ra.Batch], error) {
+	handle(a, s, api.Op{ID: "batches", Method: http.MethodGet, Path: "/api/v1/batches", Summary: "批次清单"},
+		func(ctx context.Context, a *API, in *pageIn) (*api.Body[[]ra.Batch], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.batch", api.Source(ctx)); err != nil {
 				return nil, err
 			}
 			if in.Limit <= 0 {
 				in.Limit = 50
 			}
-			list, err := a.Desk.Store.Batches(ctx, in.After, in.Limit)
+			list, err := a.Desk.Store.Batches(ctx, nil, in.After, in.Limit)
 			return &api.Body[[]ra.Batch]{Body: list}, err
 		})
-	api.Handle(s, api.Op{ID: "batch-csv", Method: http.MethodGet, Path: "/api/v1/batches/{id}/rows.csv", Summary: "批次逐行结果（CSV）"},
-		func(ctx context.Context, in *batchIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "batch-csv", Method: http.MethodGet, Path: "/api/v1/batches/{id}/rows.csv", Summary: "批次逐行结果（CSV）"},
+		func(ctx context.Context, a *API, in *batchIn) (*api.File, error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.batch", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -182,8 +182,8 @@ func (a *API) batches(s *api.Site) {
 			}
 			return table(b.ID+".csv", rows)
 		})
-	api.Handle(s, api.Op{ID: "sheet-sample", Method: http.MethodGet, Path: "/api/v1/sheets/sample.csv", Summary: "批量表格样例"},
-		func(context.Context, *struct{}) (*api.File, error) {
+	handle(a, s, api.Op{ID: "sheet-sample", Method: http.MethodGet, Path: "/api/v1/sheets/sample.csv", Summary: "批量表格样例"},
+		func(_ context.Context, a *API, _ *struct{}) (*api.File, error) {
 			return table("hufu-sample.csv", [][]string{
 				{"profile", "C", "ST", "L", "O", "OU", "CN", "identity_kind", "identity_number", "csr"},
 				{"person-dual", "CN", "北京市", "北京市", "某某局（样例）", "办公室", "张三（样例）", "resident-id", "11010519491231002X", "在此粘贴证书请求（PEM，或不含换行的 Base64）"},

@@ -49,8 +49,8 @@ func (a *API) guides(s *api.Site) {
 		Code   string `path:"code" doc:"reissue 补办，amend 更正"`
 		Serial string `query:"serial" required:"true"`
 	}
-	api.Handle(s, api.Op{ID: "guide", Method: http.MethodGet, Path: "/api/v1/guides/{code}", Summary: "补办、更正引导：一张证书办到哪一步"},
-		func(ctx context.Context, in *wayIn) (*api.Body[WayView], error) {
+	handle(a, s, api.Op{ID: "guide", Method: http.MethodGet, Path: "/api/v1/guides/{code}", Summary: "补办、更正引导：一张证书办到哪一步"},
+		func(ctx context.Context, a *API, in *wayIn) (*api.Body[WayView], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}

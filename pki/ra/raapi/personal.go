@@ -56,8 +56,8 @@ func (a *API) personal(s *api.Site) {
 			Reason string `json:"reason" doc:"事由，记入审计"`
 		}
 	}
-	api.Handle(s, api.Op{ID: "identity", Method: http.MethodPost, Path: "/api/v1/cases/{id}/identity", Summary: "查看证件号码（须写明事由，记入审计）"},
-		func(ctx context.Context, in *numberIn) (*api.Body[Document], error) {
+	handle(a, s, api.Op{ID: "identity", Method: http.MethodPost, Path: "/api/v1/cases/{id}/identity", Summary: "查看证件号码（须写明事由，记入审计）"},
+		func(ctx context.Context, a *API, in *numberIn) (*api.Body[Document], error) {
 			kind, number, err := a.Desk.Number(ctx, in.ID, in.Body.Reason, api.Person(ctx), api.Source(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), ra.ReadAct, in.ID, api.Source(ctx), err)
@@ -68,8 +68,8 @@ func (a *API) personal(s *api.Site) {
 		From time.Time `query:"from"`
 		To   time.Time `query:"to"`
 	}
-	api.Handle(s, api.Op{ID: "readings", Method: http.MethodGet, Path: "/api/v1/readings", Summary: "个人信息查阅统计（按人员与方式）"},
-		func(ctx context.Context, in *readingsIn) (*api.Body[[]ra.ReadCount], error) {
+	handle(a, s, api.Op{ID: "readings", Method: http.MethodGet, Path: "/api/v1/readings", Summary: "个人信息查阅统计（按人员与方式）"},
+		func(ctx context.Context, a *API, in *readingsIn) (*api.Body[[]ra.ReadCount], error) {
 			list, err := a.Readings(ctx, api.Person(ctx), in.From, in.To, api.Source(ctx))
 			return &api.Body[[]ra.ReadCount]{Body: list}, err
 		})
@@ -81,8 +81,8 @@ func (a *API) personal(s *api.Site) {
 	type key struct {
 		Key string `json:"key"`
 	}
-	api.Handle(s, api.Op{ID: "number-key", Method: http.MethodPost, Path: "/api/v1/cases/number", Summary: "用证件号码换取查询键：网址里只出现查询键"},
-		func(ctx context.Context, in *findIn) (*api.Body[key], error) {
+	handle(a, s, api.Op{ID: "number-key", Method: http.MethodPost, Path: "/api/v1/cases/number", Summary: "用证件号码换取查询键：网址里只出现查询键"},
+		func(ctx context.Context, a *API, in *findIn) (*api.Body[key], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -123,7 +123,7 @@ type exportIn struct {
 }
 
 func (a *API) exports(s *api.Site) {
-	export := func(ctx context.Context, in *exportIn) ([]Exported, error) {
+	export := func(ctx context.Context, a *API, in *exportIn) ([]Exported, error) {
 		who, err := a.Reader(ctx, api.Person(ctx), "ra.export", api.Source(ctx))
 		if err != nil {
 			return nil, err
@@ -142,9 +142,9 @@ func (a *API) exports(s *api.Site) {
 		}
 		return out, nil
 	}
-	api.Handle(s, api.Op{ID: "cases-csv", Method: http.MethodGet, Path: "/api/v1/cases.csv", Summary: "导出案件清单（CSV；姓名遮盖，含个人信息须写明事由）"},
-		func(ctx context.Context, in *exportIn) (*api.File, error) {
-			list, err := export(ctx, in)
+	handle(a, s, api.Op{ID: "cases-csv", Method: http.MethodGet, Path: "/api/v1/cases.csv", Summary: "导出案件清单（CSV；姓名遮盖，含个人信息须写明事由）"},
+		func(ctx context.Context, a *API, in *exportIn) (*api.File, error) {
+			list, err := export(ctx, a, in)
 			if err != nil {
 				return nil, err
 			}
@@ -162,9 +162,9 @@ func (a *API) exports(s *api.Site) {
 			}
 			return table("cases.csv", rows)
 		})
-	api.Handle(s, api.Op{ID: "cases-json", Method: http.MethodGet, Path: "/api/v1/cases.json", Summary: "导出案件清单（JSON；姓名遮盖，含个人信息须写明事由）"},
-		func(ctx context.Context, in *exportIn) (*api.File, error) {
-			list, err := export(ctx, in)
+	handle(a, s, api.Op{ID: "cases-json", Method: http.MethodGet, Path: "/api/v1/cases.json", Summary: "导出案件清单（JSON；姓名遮盖，含个人信息须写明事由）"},
+		func(ctx context.Context, a *API, in *exportIn) (*api.File, error) {
+			list, err := export(ctx, a, in)
 			if err != nil {
 				return nil, err
 			}

@@ -25,8 +25,9 @@ type API struct {
 	Chain func(der []byte) [][]byte // above a certificate, or the first CA key's: issuing CA first, then root; further chains follow
 	// Published returns how far the public ledger is and the lists it names.
 	Published  func(ctx context.Context) (Published, error)
-	RemindDays []int  // before the end, rising; what the pages say of reminders
-	Dropped    string // folder the reminders are put into
+	RemindDays []int          // before the end, rising; what the pages say of reminders
+	Books      *ra.Reconciler // the desk's figures against the CA's
+	Dropped    string         // folder the reminders are put into
 	// Bind returns the evidence file about a case's certificates and its name; the
 	// reading is on the trail by then.
 	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
@@ -70,8 +71,11 @@ type CaseView struct {
 	CaseLine
 	Application *enroll.Application `json:"application,omitempty"`
 	Revocation  *enroll.Revocation  `json:"revocation,omitempty"`
+	Unit        *ra.UnitChange      `json:"unit,omitempty"`
 	Events      []EventLine         `json:"events"`
-	May         []string            `json:"may"` // acts open to the person asking
+	Body        string              `json:"body,omitempty"`  // registration body that took it
+	Taker       string              `json:"taker,omitempty"` // its name, and the institution in whose name it acts
+	May         []string            `json:"may"`             // acts open to the person asking
 	Trouble     *refusal.Report     `json:"trouble,omitempty"`
 	Sign        []byte              `json:"sign,omitempty"`
 	Enc         []byte              `json:"enc,omitempty"`
@@ -95,7 +99,11 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 		return CaseView{}, err
 	}
 	k := ra.Kinds[r.Kind]
-	v := CaseView{CaseLine: line(r), Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
+	taker, err := a.Desk.TakerOf(ctx, r.Body)
+	if err != nil {
+		return CaseView{}, err
+	}
+	v := CaseView{CaseLine: line(r), Body: r.Body, Taker: taker, Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
 	for _, e := range r.Events {
 		v.Events = append(v.Events, EventLine{e.At, string(e.Who), e.Name, string(e.Did), k.ActTitle(e.Did), string(e.From), string(e.To), e.Note,
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
@@ -109,6 +117,11 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 		v.Revocation = new(enroll.Revocation)
 		return v, enroll.Decode(r.Content, v.Revocation)
 	}
+	if r.Kind == ra.UnitKind.Name {
+		c, err := ra.UnitChangeOf(r.Content)
+		v.Unit = &c
+		return v, err
+	}
 	v.Application = new(enroll.Application)
 	return v, enroll.Decode(r.Content, v.Application)
 }
@@ -120,6 +133,28 @@ func (a *API) Reader(ctx context.Context, who access.Person, act, source string)
 	}
 	err := access.WrongRole.At("role", access.WrongRole.Clause)
 	return who, a.Desk.Turned(ctx, who, act, "", source, err)
+}
+
+// For is the interface as somebody sees it: the desk of their registration body.
+func (a *API) For(ctx context.Context, who access.Person) (*API, error) {
+	desk, err := a.Desk.For(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	c := *a
+	c.Desk = desk
+	return &c, nil
+}
+
+// handle adds an operation that works on the desk as the person sees it.
+func handle[I, O any](a *API, s *api.Site, op api.Op, f func(ctx context.Context, a *API, in *I) (*O, error)) {
+	api.Handle(s, op, func(ctx context.Context, in *I) (*O, error) {
+		own, err := a.For(ctx, api.Person(ctx))
+		if err != nil {
+			return nil, err
+		}
+		return f(ctx, own, in)
+	})
 }
 
 // Mount adds the operations to a site.
@@ -136,12 +171,17 @@ func (a *API) Mount(s *api.Site) {
 	a.status(s)
 	a.reminders(s)
 	a.guides(s)
+	a.units(s)
+	a.bodies(s)
+	a.tally(s)
+	a.campaigns(s)
+	a.carry(s)
 }
 
 func (a *API) drafts(s *api.Site) {
 	type formIn struct{ RawBody []byte }
-	api.Handle(s, api.Op{ID: "draft", Method: http.MethodPost, Path: "/api/v1/drafts", Summary: "起草或修改申请（JSON 正文见手册）", MaxBody: 16 << 20},
-		func(ctx context.Context, in *formIn) (*api.Body[CaseLine], error) {
+	handle(a, s, api.Op{ID: "draft", Method: http.MethodPost, Path: "/api/v1/drafts", Summary: "起草或修改申请（JSON 正文见手册）", MaxBody: 16 << 20},
+		func(ctx context.Context, a *API, in *formIn) (*api.Body[CaseLine], error) {
 			f, err := ra.ParseForm(in.RawBody)
 			if err != nil {
 				return nil, err
@@ -156,8 +196,8 @@ func (a *API) drafts(s *api.Site) {
 		Name    string `query:"name" doc:"文件名"`
 		RawBody []byte
 	}
-	api.Handle(s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX、CSV 或申请的 JSON 数组）", MaxBody: sheet.FileMax + 1024},
-		func(ctx context.Context, in *sheetIn) (*api.Body[ra.Batch], error) {
+	handle(a, s, api.Op{ID: "sheet", Method: http.MethodPost, Path: "/api/v1/sheets", Summary: "批量录入（XLSX、CSV 或申请的 JSON 数组）", MaxBody: sheet.FileMax + 1024},
+		func(ctx context.Context, a *API, in *sheetIn) (*api.Body[ra.Batch], error) {
 			b, err := a.Desk.DraftSheet(ctx, in.Name, in.RawBody, api.Person(ctx), api.Source(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.sheet", "", api.Source(ctx), err)
@@ -168,8 +208,8 @@ func (a *API) drafts(s *api.Site) {
 
 func (a *API) acts(s *api.Site) {
 	type orderIn struct{ Body ra.Order }
-	api.Handle(s, api.Op{ID: "act-prepare", Method: http.MethodPost, Path: "/api/v1/acts/prepare", Summary: "操作声明（待签名）"},
-		func(ctx context.Context, in *orderIn) (*api.Body[api.Prepared], error) {
+	handle(a, s, api.Op{ID: "act-prepare", Method: http.MethodPost, Path: "/api/v1/acts/prepare", Summary: "操作声明（待签名）"},
+		func(ctx context.Context, a *API, in *orderIn) (*api.Body[api.Prepared], error) {
 			who := api.Person(ctx)
 			p, err := a.Desk.Plan(ctx, in.Body, who)
 			if err != nil {
@@ -188,8 +228,8 @@ func (a *API) acts(s *api.Site) {
 	type actOut struct {
 		Cases []CaseLine `json:"cases"`
 	}
-	api.Handle(s, api.Op{ID: "act", Method: http.MethodPost, Path: "/api/v1/acts", Summary: "办理（附签名）"},
-		func(ctx context.Context, in *actIn) (*api.Body[actOut], error) {
+	handle(a, s, api.Op{ID: "act", Method: http.MethodPost, Path: "/api/v1/acts", Summary: "办理（附签名）"},
+		func(ctx context.Context, a *API, in *actIn) (*api.Body[actOut], error) {
 			who, o := api.Person(ctx), in.Body.Order
 			p, err := a.Desk.Plan(ctx, o, who)
 			var done []ra.Record
@@ -208,8 +248,8 @@ func (a *API) acts(s *api.Site) {
 	type idIn struct {
 		ID string `path:"id"`
 	}
-	api.Handle(s, api.Op{ID: "package", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package", Summary: "下载包"},
-		func(ctx context.Context, in *idIn) (*api.Body[ra.Package], error) {
+	handle(a, s, api.Op{ID: "package", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package", Summary: "下载包"},
+		func(ctx context.Context, a *API, in *idIn) (*api.Body[ra.Package], error) {
 			rec, err := a.Desk.Delivery(ctx, in.ID, api.Person(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
@@ -217,8 +257,8 @@ func (a *API) acts(s *api.Site) {
 			p, err := a.Desk.Package(rec, a.Chain(rec.Reply.Sign))
 			return &api.Body[ra.Package]{Body: p}, err
 		})
-	api.Handle(s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
-		func(ctx context.Context, in *idIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
+		func(ctx context.Context, a *API, in *idIn) (*api.File, error) {
 			rec, err := a.Desk.Delivery(ctx, in.ID, api.Person(ctx))
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
@@ -246,8 +286,8 @@ type Page struct {
 }
 
 func (a *API) lists(s *api.Site) {
-	api.Handle(s, api.Op{ID: "cases", Method: http.MethodGet, Path: "/api/v1/cases", Summary: "查询案件"},
-		func(ctx context.Context, in *Search) (*api.Body[Page], error) {
+	handle(a, s, api.Op{ID: "cases", Method: http.MethodGet, Path: "/api/v1/cases", Summary: "查询案件"},
+		func(ctx context.Context, a *API, in *Search) (*api.Body[Page], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -257,8 +297,8 @@ func (a *API) lists(s *api.Site) {
 	type idIn struct {
 		ID string `path:"id"`
 	}
-	api.Handle(s, api.Op{ID: "case", Method: http.MethodGet, Path: "/api/v1/cases/{id}", Summary: "案件详情"},
-		func(ctx context.Context, in *idIn) (*api.Body[CaseView], error) {
+	handle(a, s, api.Op{ID: "case", Method: http.MethodGet, Path: "/api/v1/cases/{id}", Summary: "案件详情"},
+		func(ctx context.Context, a *API, in *idIn) (*api.Body[CaseView], error) {
 			who, err := a.Reader(ctx, api.Person(ctx), "ra.show", api.Source(ctx))
 			if err != nil {
 				return nil, err
@@ -270,19 +310,19 @@ func (a *API) lists(s *api.Site) {
 			v, err := a.View(ctx, rec, who, api.Source(ctx))
 			return &api.Body[CaseView]{Body: v}, err
 		})
-	api.Handle(s, api.Op{ID: "profiles", Method: http.MethodGet, Path: "/api/v1/profiles", Summary: "证书模板"},
-		func(context.Context, *struct{}) (*api.Body[[]profile.Profile], error) {
+	handle(a, s, api.Op{ID: "profiles", Method: http.MethodGet, Path: "/api/v1/profiles", Summary: "证书模板"},
+		func(_ context.Context, a *API, _ *struct{}) (*api.Body[[]profile.Profile], error) {
 			return &api.Body[[]profile.Profile]{Body: a.Profiles()}, nil
 		})
 	type counts struct {
 		Counts map[string]map[casework.State]int `json:"counts"`
 	}
-	api.Handle(s, api.Op{ID: "counts", Method: http.MethodGet, Path: "/api/v1/counts", Summary: "各状态件数"},
-		func(ctx context.Context, _ *struct{}) (*api.Body[counts], error) {
+	handle(a, s, api.Op{ID: "counts", Method: http.MethodGet, Path: "/api/v1/counts", Summary: "各状态件数"},
+		func(ctx context.Context, a *API, _ *struct{}) (*api.Body[counts], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
-			c, err := a.Desk.Store.Counts(ctx)
+			c, err := a.Desk.Store.Counts(ctx, nil)
 			return &api.Body[counts]{Body: counts{c}}, err
 		})
 }

@@ -54,8 +54,8 @@ func (a *API) reminders(s *api.Site) {
 		After string `query:"after"`
 		Limit int    `query:"limit" maximum:"200"`
 	}
-	api.Handle(s, api.Op{ID: "reminders", Method: http.MethodGet, Path: "/api/v1/reminders", Summary: "到期提醒清单"},
-		func(ctx context.Context, in *pageIn) (*api.Body[ReminderPage], error) {
+	handle(a, s, api.Op{ID: "reminders", Method: http.MethodGet, Path: "/api/v1/reminders", Summary: "到期提醒清单"},
+		func(ctx context.Context, a *API, in *pageIn) (*api.Body[ReminderPage], error) {
 			if _, err := a.Reader(ctx, api.Person(ctx), "ra.list", api.Source(ctx)); err != nil {
 				return nil, err
 			}
@@ -66,8 +66,8 @@ func (a *API) reminders(s *api.Site) {
 		Personal bool   `query:"personal" doc:"含姓名；须写明事由"`
 		Reason   string `query:"reason" doc:"事由，记入审计"`
 	}
-	api.Handle(s, api.Op{ID: "reminders-csv", Method: http.MethodGet, Path: "/api/v1/reminders.csv", Summary: "导出到期提醒（CSV；姓名遮盖，含姓名须写明事由；记入审计）"},
-		func(ctx context.Context, in *exportIn) (*api.File, error) {
+	handle(a, s, api.Op{ID: "reminders-csv", Method: http.MethodGet, Path: "/api/v1/reminders.csv", Summary: "导出到期提醒（CSV；姓名遮盖，含姓名须写明事由；记入审计）"},
+		func(ctx context.Context, a *API, in *exportIn) (*api.File, error) {
 			who, err := a.Reader(ctx, api.Person(ctx), "ra.export", api.Source(ctx))
 			if err != nil {
 				return nil, err

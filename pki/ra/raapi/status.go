@@ -33,8 +33,8 @@ type List struct {
 }
 
 func (a *API) status(s *api.Site) {
-	api.Handle(s, api.Op{ID: "status", Method: http.MethodGet, Path: "/api/v1/status", Summary: "公开账本的检查点与撤销列表"},
-		func(ctx context.Context, _ *struct{}) (*api.Body[Published], error) {
+	handle(a, s, api.Op{ID: "status", Method: http.MethodGet, Path: "/api/v1/status", Summary: "公开账本的检查点与撤销列表"},
+		func(ctx context.Context, a *API, _ *struct{}) (*api.Body[Published], error) {
 			p, err := a.Published(ctx)
 			return &api.Body[Published]{Body: p}, err
 		})

@@ -26,7 +26,7 @@ func (s *Store) KeepBulk(ctx context.Context, b ra.Bulk, line audit.Entry) error
 		return err
 	}
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if _, err := tx.Exec(`INSERT INTO bulk (id, who, at, head, body) VALUES ($1, $2, $3, $4, $5)`, b.ID, string(b.By), b.At.UnixMilli(), head, body); err != nil {
+		if _, err := tx.Exec(`INSERT INTO bulk (id, who, at, head, body, taker) VALUES ($1, $2, $3, $4, $5, $6)`, b.ID, string(b.By), b.At.UnixMilli(), head, body, b.Body); err != nil {
 			return err
 		}
 		return audit.Append(tx, line)
@@ -47,7 +47,7 @@ func (s *Store) Bulk(ctx context.Context, id string) (b ra.Bulk, err error) {
 }
 
 // Bulks lists them without rows, newest first.
-func (s *Store) Bulks(ctx context.Context, after string, limit int) ([]ra.Bulk, error) {
+func (s *Store) Bulks(ctx context.Context, bodies []string, after string, limit int) ([]ra.Bulk, error) {
 	cond, args := "", []any{limit}
 	if after != "" {
 		last, err := s.Bulk(ctx, after)
@@ -55,9 +55,10 @@ func (s *Store) Bulks(ctx context.Context, after string, limit int) ([]ra.Bulk, 
 			return nil, err
 		}
 		at := last.At.UnixMilli()
-		cond, args = ` WHERE at < $2 OR at = $3 AND id < $4`, append(args, at, at, after)
+		cond, args = ` AND (at < $2 OR at = $3 AND id < $4)`, append(args, at, at, after)
 	}
-	rows, err := s.DB.Query(ctx, `SELECT head FROM bulk`+cond+` ORDER BY at DESC, id DESC LIMIT $1`, args...)
+	more, args := within("taker", bodies, args)
+	rows, err := s.DB.Query(ctx, `SELECT head FROM bulk WHERE 1 = 1`+cond+more+` ORDER BY at DESC, id DESC LIMIT $1`, args...)
 	if err != nil {
 		return nil, err
 	}

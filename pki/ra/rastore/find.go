@@ -37,6 +37,10 @@ func (s *Store) Find(ctx context.Context, q ra.Query) ([]ra.Record, error) {
 		}
 		add("state IN ("+strings.Join(marks, ", ")+")", values...)
 	}
+	if q.Within != nil {
+		cond, values := in("body", q.Within)
+		add(cond, values...)
+	}
 	if q.Profile != "" {
 		add("profile = ?", q.Profile)
 	}
@@ -84,9 +88,32 @@ func (s *Store) Find(ctx context.Context, q ra.Query) ([]ra.Record, error) {
 	return s.list(ctx, text+fmt.Sprintf(` ORDER BY created_at DESC, id DESC LIMIT $%d`, len(args)), args...)
 }
 
+// in is the condition that a column is one of several, with a mark for each.
+func in(column string, list []string) (string, []any) {
+	marks, values := make([]string, len(list)), make([]any, len(list))
+	for i, v := range list {
+		marks[i], values[i] = "?", v
+	}
+	return column + " IN (" + strings.Join(marks, ", ") + ")", values
+}
+
+// within is the same, to be added after as many arguments as there are.
+func within(column string, list []string, args []any) (string, []any) {
+	if list == nil {
+		return "", args
+	}
+	marks := make([]string, len(list))
+	for i, v := range list {
+		args = append(args, v)
+		marks[i] = fmt.Sprintf("$%d", len(args))
+	}
+	return " AND " + column + " IN (" + strings.Join(marks, ", ") + ")", args
+}
+
 // Counts counts cases by kind and state.
-func (s *Store) Counts(ctx context.Context) (map[string]map[casework.State]int, error) {
-	rows, err := s.DB.Query(ctx, `SELECT kind, state, COUNT(*) FROM cases GROUP BY kind, state`)
+func (s *Store) Counts(ctx context.Context, bodies []string) (map[string]map[casework.State]int, error) {
+	cond, args := within("body", bodies, nil)
+	rows, err := s.DB.Query(ctx, `SELECT kind, state, COUNT(*) FROM cases WHERE 1 = 1`+cond+` GROUP BY kind, state`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +145,7 @@ func (s *Store) KeyHolder(ctx context.Context, keyHash []byte) (id string, err e
 // BySerial returns the case a certificate was issued in.
 func (s *Store) BySerial(ctx context.Context, serial string) (ra.Record, error) {
 	var id string
-	err := s.DB.QueryRow(ctx, `SELECT id FROM cases WHERE kind IN ($1, $2) AND (sign_sn = $3 OR enc_sn = $4) ORDER BY created_at DESC, id DESC LIMIT 1`, ra.IssueKind.Name, ra.RecoverKind.Name, serial, serial).Scan(&id)
+	err := s.DB.QueryRow(ctx, `SELECT id FROM cases WHERE kind IN ($1, $2, $3, $4) AND (sign_sn = $5 OR enc_sn = $6) ORDER BY created_at DESC, id DESC LIMIT 1`, ra.IssueKind.Name, ra.Issue2Kind.Name, ra.Issue3Kind.Name, ra.RecoverKind.Name, serial, serial).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ra.Record{}, ra.NotLive.At("serial", ra.NotLive.Clause)
 	}
@@ -151,7 +178,7 @@ func (s *Store) batch(ctx context.Context, cond string, arg any) (ra.Batch, erro
 	var by string
 	var at int64
 	var body []byte
-	err := s.DB.QueryRow(ctx, `SELECT id, digest, name, who, at, body FROM batch WHERE `+cond, arg).Scan(&b.ID, &b.Digest, &b.Name, &by, &at, &body)
+	err := s.DB.QueryRow(ctx, `SELECT id, digest, name, who, at, body, taker FROM batch WHERE `+cond, arg).Scan(&b.ID, &b.Digest, &b.Name, &by, &at, &body, &b.Body)
 	if err != nil {
 		return b, err
 	}
@@ -160,7 +187,7 @@ func (s *Store) batch(ctx context.Context, cond string, arg any) (ra.Batch, erro
 }
 
 // Batches lists sheets without their rows, newest first.
-func (s *Store) Batches(ctx context.Context, after string, limit int) ([]ra.Batch, error) {
+func (s *Store) Batches(ctx context.Context, bodies []string, after string, limit int) ([]ra.Batch, error) {
 	cond, args := "", []any{limit}
 	if after != "" {
 		last, err := s.Batch(ctx, after)
@@ -168,9 +195,10 @@ func (s *Store) Batches(ctx context.Context, after string, limit int) ([]ra.Batc
 			return nil, err
 		}
 		at := last.At.UnixMilli()
-		cond, args = ` WHERE at < $2 OR at = $3 AND id < $4`, append(args, at, at, after)
+		cond, args = ` AND (at < $2 OR at = $3 AND id < $4)`, append(args, at, at, after)
 	}
-	rows, err := s.DB.Query(ctx, `SELECT id, digest, name, who, at FROM batch`+cond+` ORDER BY at DESC, id DESC LIMIT $1`, args...)
+	more, args := within("taker", bodies, args)
+	rows, err := s.DB.Query(ctx, `SELECT id, digest, name, who, at, taker FROM batch WHERE 1 = 1`+cond+more+` ORDER BY at DESC, id DESC LIMIT $1`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +208,7 @@ func (s *Store) Batches(ctx context.Context, after string, limit int) ([]ra.Batc
 		var b ra.Batch
 		var by string
 		var at int64
-		if err := rows.Scan(&b.ID, &b.Digest, &b.Name, &by, &at); err != nil {
+		if err := rows.Scan(&b.ID, &b.Digest, &b.Name, &by, &at, &b.Body); err != nil {
 			return nil, err
 		}
 		b.By, b.At = access.PersonID(by), time.UnixMilli(at).UTC()

@@ -45,7 +45,7 @@ func Open(ctx context.Context, db *sqldb.DB, now func() time.Time) (*Store, erro
 	return s, s.fill(ctx)
 }
 
-const columns = `id, kind, state, seq, content, title, profile, key_sm3, identity, blind, batch, sheet_row, created_by, created_at, updated_at, sign_sn, enc_sn, reply, trouble, follows, keeps_key`
+const columns = `id, kind, state, seq, content, title, profile, key_sm3, identity, blind, batch, sheet_row, created_by, created_at, updated_at, sign_sn, enc_sn, reply, trouble, follows, keeps_key, body`
 
 func row(r ra.Record) ([]any, error) {
 	var sealed, reply, trouble []byte
@@ -66,7 +66,7 @@ func row(r ra.Record) ([]any, error) {
 		}
 	}
 	return []any{r.ID, r.Kind, string(r.State), len(r.Events), r.Content, r.Title, r.Profile, r.KeyHash, sealed, r.Identity.Blind, r.Batch, r.Row,
-		string(r.CreatedBy), r.CreatedAt.UnixMilli(), r.UpdatedAt.UnixMilli(), r.SignSerial, r.EncSerial, reply, trouble, r.Follows, r.KeepsKey}, nil
+		string(r.CreatedBy), r.CreatedAt.UnixMilli(), r.UpdatedAt.UnixMilli(), r.SignSerial, r.EncSerial, reply, trouble, r.Follows, r.KeepsKey, r.Body}, nil
 }
 
 func scan(rows interface{ Scan(...any) error }) (ra.Record, int, error) {
@@ -76,7 +76,7 @@ func scan(rows interface{ Scan(...any) error }) (ra.Record, int, error) {
 	var created, updated int64
 	var sealed, blind, reply, trouble []byte
 	err := rows.Scan(&r.ID, &r.Kind, &state, &seq, &r.Content, &r.Title, &r.Profile, &r.KeyHash, &sealed, &blind, &r.Batch, &r.Row, &by, &created, &updated,
-		&r.SignSerial, &r.EncSerial, &reply, &trouble, &r.Follows, &r.KeepsKey)
+		&r.SignSerial, &r.EncSerial, &reply, &trouble, &r.Follows, &r.KeepsKey, &r.Body)
 	if err != nil {
 		return r, 0, err
 	}
@@ -156,7 +156,7 @@ func (s *Store) Draft(ctx context.Context, list []ra.Record, batch *ra.Batch, li
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Exec(`INSERT INTO batch (id, digest, name, who, at, body) VALUES ($1, $2, $3, $4, $5, $6)`, batch.ID, batch.Digest, batch.Name, string(batch.By), batch.At.UnixMilli(), body); err != nil {
+			if _, err := tx.Exec(`INSERT INTO batch (id, digest, name, who, at, body, taker) VALUES ($1, $2, $3, $4, $5, $6, $7)`, batch.ID, batch.Digest, batch.Name, string(batch.By), batch.At.UnixMilli(), body, batch.Body); err != nil {
 				return err
 			}
 		}
@@ -177,8 +177,8 @@ func (s *Store) correct(tx *sqldb.Tx, r ra.Record, v []any) (known bool, err err
 	if state != string(ra.Drafted) || by != string(r.CreatedBy) {
 		return false, ra.NotYours.At("id", ra.NotYours.Clause)
 	}
-	_, err = tx.Exec(`UPDATE cases SET content = $1, title = $2, profile = $3, key_sm3 = $4, identity = $5, blind = $6, updated_at = $7, follows = $8, keeps_key = $9, kind = $10 WHERE id = $11`,
-		v[4], v[5], v[6], v[7], v[8], v[9], v[14], v[19], v[20], v[1], r.ID)
+	_, err = tx.Exec(`UPDATE cases SET content = $1, title = $2, profile = $3, key_sm3 = $4, identity = $5, blind = $6, updated_at = $7, follows = $8, keeps_key = $9, kind = $10, body = $11 WHERE id = $12`,
+		v[4], v[5], v[6], v[7], v[8], v[9], v[14], v[19], v[20], v[1], v[21], r.ID)
 	return true, err
 }
 
@@ -215,7 +215,7 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		if v.Move.Seq > 0 || !ra.AboutStatus(r.Kind) {
 			return casework.Stale.At("id", casework.Stale.Clause).Because("%s", r.ID)
 		}
-		if n, err = tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
+		if n, err = tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
 			return err
 		}
 		if n == 0 {
@@ -223,11 +223,12 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		}
 	}
 	if v.Move.Event.Did == ra.Issue {
-		if _, err := tx.Exec(`UPDATE cases SET not_after = $1 WHERE id = $2`, endOf(r.Reply), r.ID); err != nil {
+		ends := endsOf(r.Reply)
+		if _, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2 WHERE id = $3`, ends[1], ends[0], r.ID); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(s.keys(tx, v), leave(tx, v)); err != nil {
+	if err := errors.Join(s.keys(tx, v), leave(tx, v), enter(tx, v)); err != nil {
 		return err
 	}
 	body, err := json.Marshal(v.Move.Event)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
@@ -17,7 +18,8 @@ import (
 // transaction.
 const fillStep = 500
 
-// fill notes the end of certificates issued before the column was there.
+// fill notes the beginning and end of certificates issued before the columns were
+// there.
 func (s *Store) fill(ctx context.Context) error {
 	for {
 		ends, err := s.unfilled(ctx)
@@ -26,7 +28,7 @@ func (s *Store) fill(ctx context.Context) error {
 		}
 		err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 			for id, end := range ends {
-				if _, err := tx.Exec(`UPDATE cases SET not_after = $1 WHERE id = $2`, end, id); err != nil {
+				if _, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2 WHERE id = $3`, end[1], end[0], id); err != nil {
 					return err
 				}
 			}
@@ -38,13 +40,13 @@ func (s *Store) fill(ctx context.Context) error {
 	}
 }
 
-func (s *Store) unfilled(ctx context.Context) (map[string]int64, error) {
-	rows, err := s.DB.Query(ctx, `SELECT id, reply FROM cases WHERE not_after = 0 AND reply IS NOT NULL LIMIT $1`, fillStep)
+func (s *Store) unfilled(ctx context.Context) (map[string][2]int64, error) {
+	rows, err := s.DB.Query(ctx, `SELECT id, reply FROM cases WHERE (not_after = 0 OR began = 0) AND reply IS NOT NULL LIMIT $1`, fillStep)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	ends := map[string]int64{}
+	ends := map[string][2]int64{}
 	for rows.Next() {
 		var id string
 		var body []byte
@@ -55,26 +57,26 @@ func (s *Store) unfilled(ctx context.Context) (map[string]int64, error) {
 		if err := json.Unmarshal(body, &reply); err != nil {
 			return nil, err
 		}
-		ends[id] = endOf(reply)
+		ends[id] = endsOf(reply)
 	}
 	return ends, rows.Err()
 }
 
-// endOf is when the certificates of a reply run out, in milliseconds; -1 where
-// they cannot be read, so that nobody looks again.
-func endOf(r enroll.Reply) int64 {
+// endsOf is when the certificates of a reply begin, in seconds, and run out, in
+// milliseconds; -1 where they cannot be read, so that nobody looks again.
+func endsOf(r enroll.Reply) [2]int64 {
 	c, err := cert.Parse(r.Sign)
 	if err != nil {
-		return -1
+		return [2]int64{-1, -1}
 	}
-	return c.NotAfter.UnixMilli()
+	return [2]int64{c.NotBefore.Unix(), c.NotAfter.UnixMilli()}
 }
 
-// Expiring lists cases whose certificates end within a time.
+// Expiring lists cases whose certificates, or letters, end within a time.
 func (s *Store) Expiring(ctx context.Context, from, to time.Time, days, limit int) ([]ra.Record, error) {
-	return s.list(ctx, `SELECT `+columns+` FROM cases WHERE not_after > $1 AND not_after <= $2 AND state IN ($3, $4)
-		AND NOT EXISTS (SELECT 1 FROM reminder WHERE reminder.case_id = cases.id AND reminder.days = $5) ORDER BY id LIMIT $6`,
-		from.UnixMilli(), to.UnixMilli(), string(ra.Issued), string(ra.Delivered), days, limit)
+	return s.list(ctx, `SELECT `+columns+` FROM cases WHERE not_after > $1 AND not_after <= $2 AND (state IN ($3, $4) OR kind = $5 AND state = $6)
+		AND NOT EXISTS (SELECT 1 FROM reminder WHERE reminder.case_id = cases.id AND reminder.days = $7) ORDER BY id LIMIT $8`,
+		from.UnixMilli(), to.UnixMilli(), string(ra.Issued), string(ra.Delivered), ra.UnitKind.Name, string(ra.Done), days, limit)
 }
 
 // Remind records reminders that are new, each with its line.
@@ -103,6 +105,13 @@ func (s *Store) Reminders(ctx context.Context, q ra.ReminderQuery) ([]ra.Reminde
 	mark := func(v any) string { args = append(args, v); return fmt.Sprintf("$%d", len(args)) }
 	if q.Case != "" {
 		text += ` AND case_id = ` + mark(q.Case)
+	}
+	if q.Within != nil {
+		marks := make([]string, len(q.Within))
+		for i, b := range q.Within {
+			marks[i] = mark(b)
+		}
+		text += ` AND case_id IN (SELECT id FROM cases WHERE body IN (` + strings.Join(marks, ", ") + `))`
 	}
 	if q.Pending {
 		text += ` AND dropped = ` + mark(false)

@@ -14,7 +14,7 @@ import (
 // Pending finds the application of a key that a desk restored from a backup
 // still has: its certificate may have been issued since.
 func (s *Store) Pending(ctx context.Context, keyHash []byte) (id string, content []byte, err error) {
-	err = s.DB.QueryRow(ctx, `SELECT c.id, c.content FROM live_key k JOIN cases c ON c.id = k.case_id WHERE k.key_sm3 = $1 AND c.kind IN ($2, $3)`, keyHash, ra.IssueKind.Name, ra.RecoverKind.Name).Scan(&id, &content)
+	err = s.DB.QueryRow(ctx, `SELECT c.id, c.content FROM live_key k JOIN cases c ON c.id = k.case_id WHERE k.key_sm3 = $1 AND c.kind IN ($2, $3, $4, $5)`, keyHash, ra.IssueKind.Name, ra.Issue2Kind.Name, ra.Issue3Kind.Name, ra.RecoverKind.Name).Scan(&id, &content)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
@@ -31,7 +31,7 @@ func (s *Store) Reimport(ctx context.Context, list []ra.Record, line audit.Entry
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
+			if _, err := tx.Exec(`INSERT INTO cases (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) ON CONFLICT (id) DO NOTHING`, values...); err != nil {
 				return fmt.Errorf("%s: %w", r.ID, err)
 			}
 			if r.State == ra.Revoked {

@@ -36,10 +36,10 @@ func (m *Memory) Bulk(_ context.Context, id string) (ra.Bulk, error) {
 }
 
 // Bulks lists them without rows, newest first.
-func (m *Memory) Bulks(_ context.Context, after string, limit int) (list []ra.Bulk, err error) {
+func (m *Memory) Bulks(_ context.Context, within []string, after string, limit int) (list []ra.Bulk, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := slices.Clone(m.bulks)
+	all := slices.DeleteFunc(slices.Clone(m.bulks), func(b ra.Bulk) bool { return !inside(within, b.Body) })
 	slices.SortFunc(all, func(a, b ra.Bulk) int {
 		if c := b.At.Compare(a.At); c != 0 {
 			return c
@@ -155,11 +155,11 @@ func bulks(d *Desk) {
 	if _, err := d.Bulk(ctx, "none"); !errors.Is(err, ra.NoCase) {
 		t.Error(err)
 	}
-	list, err := d.Bulks(ctx, "", 2)
+	list, err := d.Bulks(ctx, nil, "", 2)
 	if err != nil || len(list) != 2 || list[0].ID != "M3" || list[0].Rows != nil {
 		t.Errorf("%+v %v", list, err)
 	}
-	if list, err = d.Bulks(ctx, "M2", 2); err != nil || len(list) != 1 || list[0].ID != "M1" {
+	if list, err = d.Bulks(ctx, nil, "M2", 2); err != nil || len(list) != 1 || list[0].ID != "M1" {
 		t.Errorf("%+v %v", list, err)
 	}
 }

@@ -28,6 +28,7 @@ type Memory struct {
 	bulks   []ra.Bulk
 	held    map[string]bool // batches held back
 	asked   map[string]bool // cases the CA was asked about
+	units   map[string]ra.Unit
 	lines   []audit.Entry
 
 	reminders []ra.Reminder
@@ -81,7 +82,7 @@ func (m *Memory) Draft(_ context.Context, list []ra.Record, batch *ra.Batch, lin
 			if old.State != ra.Drafted || old.CreatedBy != r.CreatedBy {
 				return ra.NotYours.At("id", ra.NotYours.Clause)
 			}
-			old.Content, old.Title, old.Profile, old.KeyHash, old.Identity, old.UpdatedAt = r.Content, r.Title, r.Profile, r.KeyHash, r.Identity, r.UpdatedAt
+			old.Content, old.Title, old.Profile, old.KeyHash, old.Identity, old.UpdatedAt, old.Body = r.Content, r.Title, r.Profile, r.KeyHash, r.Identity, r.UpdatedAt, r.Body
 			r = old
 		}
 		cases[r.ID] = r
@@ -107,7 +108,7 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 	case m.spent[nonce]:
 		return access.Replayed.At("nonce", access.Replayed.Clause)
 	}
-	cases, keys, spent := clone(m.cases), clone(m.keys), clone(m.spent)
+	cases, keys, spent, units := clone(m.cases), clone(m.keys), clone(m.spent), clone(m.units)
 	for _, v := range saves {
 		if v.Move.Event.Did == ra.Cancel && m.asked[v.Record.ID] {
 			return casework.Stale.At("id", casework.Stale.Clause).Because("%s 已送交 CA", v.Record.ID)
@@ -115,11 +116,14 @@ func (m *Memory) Save(_ context.Context, by access.Command, saves []ra.Save, lin
 		if err := save(cases, keys, v); err != nil {
 			return err
 		}
+		if err := enter(units, v); err != nil {
+			return err
+		}
 	}
 	if nonce != "" {
 		spent[nonce] = true
 	}
-	m.cases, m.keys, m.spent, m.lines = cases, keys, spent, append(m.lines, lines...)
+	m.cases, m.keys, m.spent, m.units, m.lines = cases, keys, spent, units, append(m.lines, lines...)
 	for _, v := range saves {
 		delete(m.asked, v.Record.ID)
 	}
@@ -197,11 +201,16 @@ func (m *Memory) Find(_ context.Context, q ra.Query) ([]ra.Record, error) {
 	return page, nil
 }
 
+// inside reports whether something of a body is in a scope; nil is all.
+func inside(within []string, body string) bool {
+	return within == nil || slices.Contains(within, body)
+}
+
 func matches(q ra.Query, r ra.Record) bool {
 	if q.State != "" && q.State != r.State || q.Kind != "" && q.Kind != r.Kind || q.By != "" && q.By != r.CreatedBy {
 		return false
 	}
-	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Follows != "" && q.Follows != r.Follows || q.Batch != "" && q.Batch != r.Batch ||
+	if q.State == "" && len(q.States) > 0 && !slices.Contains(q.States, r.State) || q.Profile != "" && q.Profile != r.Profile || q.Follows != "" && q.Follows != r.Follows || q.Batch != "" && q.Batch != r.Batch || !inside(q.Within, r.Body) ||
 		!q.From.IsZero() && r.CreatedAt.Before(q.From) || !q.To.IsZero() && !r.CreatedAt.Before(q.To) {
 		return false
 	}
@@ -215,9 +224,12 @@ func matches(q ra.Query, r ra.Record) bool {
 }
 
 // Counts counts cases by kind and state.
-func (m *Memory) Counts(context.Context) (map[string]map[casework.State]int, error) {
+func (m *Memory) Counts(_ context.Context, within []string) (map[string]map[casework.State]int, error) {
 	counts := map[string]map[casework.State]int{}
 	for _, r := range m.All() {
+		if !inside(within, r.Body) {
+			continue
+		}
 		if counts[r.Kind] == nil {
 			counts[r.Kind] = map[casework.State]int{}
 		}
@@ -272,10 +284,10 @@ func (m *Memory) batch(is func(ra.Batch) bool) (b ra.Batch, ok bool) {
 }
 
 // Batches lists sheets without their rows, newest first.
-func (m *Memory) Batches(_ context.Context, after string, limit int) (list []ra.Batch, err error) {
+func (m *Memory) Batches(_ context.Context, within []string, after string, limit int) (list []ra.Batch, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := slices.Clone(m.batches)
+	all := slices.DeleteFunc(slices.Clone(m.batches), func(b ra.Batch) bool { return !inside(within, b.Body) })
 	slices.SortFunc(all, func(a, b ra.Batch) int { return cmp.Or(b.At.Compare(a.At), strings.Compare(b.ID, a.ID)) })
 	if after != "" {
 		i := slices.IndexFunc(all, func(b ra.Batch) bool { return b.ID == after })

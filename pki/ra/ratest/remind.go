@@ -21,8 +21,13 @@ func (m *Memory) reminded(id string, days int) int {
 // Expiring lists cases whose certificates end within a time.
 func (m *Memory) Expiring(_ context.Context, from, to time.Time, days, limit int) (list []ra.Record, err error) {
 	for _, rec := range m.All() {
-		c, err := cert.Parse(rec.Reply.Sign)
-		if err != nil || rec.State != ra.Issued && rec.State != ra.Delivered || !c.NotAfter.After(from) || c.NotAfter.After(to) || m.reminded(rec.ID, days) >= 0 || len(list) == limit {
+		var end time.Time
+		if l, ok := m.letterEnds(rec); ok {
+			end = l.End()
+		} else if c, err := cert.Parse(rec.Reply.Sign); err == nil && (rec.State == ra.Issued || rec.State == ra.Delivered) {
+			end = c.NotAfter
+		}
+		if !end.After(from) || end.After(to) || m.reminded(rec.ID, days) >= 0 || len(list) == limit {
 			continue
 		}
 		rec.Events = nil
@@ -53,7 +58,7 @@ func (m *Memory) Reminders(_ context.Context, q ra.ReminderQuery) (list []ra.Rem
 	}
 	slices.SortFunc(all, newest)
 	for _, r := range all {
-		if (q.Case == "" || r.Case == q.Case) && !(q.Pending && r.Dropped) && (q.After == nil || newest(*q.After, r) < 0) && (q.Limit <= 0 || len(list) < q.Limit) {
+		if (q.Case == "" || r.Case == q.Case) && inside(q.Within, m.cases[r.Case].Body) && !(q.Pending && r.Dropped) && (q.After == nil || newest(*q.After, r) < 0) && (q.Limit <= 0 || len(list) < q.Limit) {
 			list = append(list, r)
 		}
 	}
@@ -144,13 +149,15 @@ func reminded(d *Desk) {
 func (d *Desk) issued(n int, state casework.State) {
 	t := d.t
 	t.Helper()
-	d.draft(Sample(n))
+	if _, err := d.Case(t.Context(), Sample(n).ID); err != nil {
+		d.draft(Sample(n))
+	}
 	d.save("clerk", ra.Submit, Sample(n).ID)
 	r := d.save("reviewer", ra.Approve, Sample(n).ID)
 	r.Reply = Reply(t, r.Title, Now)
 	r.SignSerial, r.EncSerial = r.Reply.Serials()
 	machine := access.AsMachine("ra")
-	for _, do := range map[casework.State][]casework.Action{ra.Issued: {ra.Issue}, ra.Delivered: {ra.Issue, ra.Hold, ra.Release}, ra.Revoked: {ra.Issue, ra.End}}[state] {
+	for _, do := range map[casework.State][]casework.Action{ra.Issued: {ra.Issue}, ra.Delivered: {ra.Issue, ra.Hold, ra.Release}, ra.Revoked: {ra.Issue, ra.End}, ra.IssuedHeld: {ra.Issue, ra.Hold}, ra.Superseded: {ra.Issue, ra.Replace}}[state] {
 		move, err := ra.IssueKind.Next(r.Case, machine, do, access.Item{}, access.Proof{}, Now)
 		if err != nil {
 			t.Fatal(err)

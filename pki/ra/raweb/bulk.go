@@ -9,7 +9,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 )
 
-var bulkActs = []choice{{"ra.freeze", "批量冻结"}, {"ra.revoke", "批量撤销"}, {"ra.unfreeze", "批量解冻"}}
+var bulkActs = []choice{{"ra.freeze", "批量冻结"}, {"ra.revoke", "批量撤销"}, {"ra.unfreeze", "批量解冻"}, {"ra.renew", "集中更新（邀请并收齐证书请求）"}, {"ra.extend", "集中延期"}}
 
 // bulks is the form of a trial, and those made before.
 func (p *Pages) bulks(r *http.Request, who access.Person) (string, any, error) {
@@ -26,7 +26,7 @@ func (p *Pages) bulks(r *http.Request, who access.Person) (string, any, error) {
 		Grounds  []ra.Ground
 		Askers   []choice
 	}
-	list, err := p.API.Desk.Store.Bulks(r.Context(), r.URL.Query().Get("after"), pageSize+1)
+	list, err := p.API.Desk.Store.Bulks(r.Context(), nil, r.URL.Query().Get("after"), pageSize+1)
 	if len(list) > pageSize {
 		list = list[:pageSize]
 		d.Next = list[pageSize-1].ID
@@ -55,6 +55,7 @@ func (p *Pages) bulk(r *http.Request, who access.Person) (string, any, error) {
 		Title                                    string
 		All                                      int
 		Words                                    string
+		Draft, Invite                            bool // of a campaign
 		Propose, Confirm, Withdraw, Hold, Cancel bool
 		States                                   []stateCount
 	}
@@ -70,7 +71,8 @@ func (p *Pages) bulk(r *http.Request, who access.Person) (string, any, error) {
 		}
 	}
 	clerk, reviewer := who.Holds(access.RAClerk), who.Holds(access.RAReviewer)
-	d.Propose = v.State == "tried" && v.By == who.ID && clerk && v.Targets > 0
+	mine := v.State == "tried" && v.By == who.ID && clerk && v.Targets > 0
+	d.Propose, d.Draft, d.Invite = mine && !ra.Campaign(v.Act), mine && v.Act == "ra.extend", mine && v.Act == "ra.renew"
 	d.Confirm = v.State == "proposed" && reviewer && v.By != who.ID
 	d.Withdraw = v.State == "proposed" && v.By == who.ID
 	d.Hold = v.State != "tried" && v.State != "done" && (clerk || reviewer || who.Holds(access.RAAdmin))

@@ -99,14 +99,14 @@ func (p *Pages) cases(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	d.Page, d.Profiles = found, p.open()
-	for _, s := range []casework.State{ra.Asked, ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
+	for _, s := range []casework.State{ra.Asked, ra.Drafted, ra.Submitted, ra.Seconded, ra.Thirded, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered, ra.Done, ra.Rejected, ra.IssuedHeld, ra.DeliveredHeld, ra.Revoked, ra.Superseded, ra.Discarded} {
 		d.States = append(d.States, choice{string(s), ra.IssueKind.StateTitle(s)})
 	}
-	for _, k := range []casework.Kind{ra.IssueKind, ra.RecoverKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind} {
+	for _, k := range []casework.Kind{ra.IssueKind, ra.Issue2Kind, ra.Issue3Kind, ra.RecoverKind, ra.RevokeKind, ra.FreezeKind, ra.UnfreezeKind, ra.UnitKind} {
 		d.Kinds = append(d.Kinds, choice{k.Name, k.Title})
 	}
 	switch { // bulk acts are offered where every line of the list could take them
-	case q.State == ra.Submitted && who.Holds(access.RAReviewer):
+	case (q.State == ra.Submitted || q.State == ra.Seconded || q.State == ra.Thirded) && who.Holds(access.RAReviewer):
 		d.Acts = []act{{"ra.approve", "核准所选", "primary"}, {"ra.return", "退回所选", ""}, {"ra.reject", "不予通过", "danger"}}
 	case q.State == ra.Drafted && who.Holds(access.RAClerk):
 		d.Acts = []act{{"ra.submit", "提交所选", "primary"}, {"ra.discard", "作废所选", "danger"}}
@@ -128,7 +128,7 @@ func (p *Pages) open() (list []choice) {
 type button struct{ Act, Title, Class, Hint string }
 
 var buttons = map[string]button{
-	"ra.submit":    {"ra.submit", "提交审核", "primary", "签名即声明：已按所记方式查验申请人身份，已告知第二十一条四项事项，申请人已接受服务协议。"},
+	"ra.submit":    {"ra.submit", "提交审核", "primary", "签名即声明：已按所记方式查验申请人身份，已告知第二十一条四项事项，申请人已接受服务协议。单位登记：已核对授权书和经办人证件。"},
 	"ra.revoke":    {"ra.revoke", "受理并提交审核", "primary", "签名即声明：已核对持有人签名的撤销申请，提交另一名人员审核。"},
 	"ra.freeze":    {"ra.freeze", "受理并提交审核", "primary", "签名即声明：已核对持有人签名的冻结申请，提交另一名人员审核。"},
 	"ra.approve":   {"ra.approve", "审核通过", "primary", "签名即声明：已核对身份查验记录、申请材料、告知事项和服务协议。通过后随即签发。"},

@@ -51,6 +51,7 @@ type form struct {
 	Documents []choice
 	Values    map[string]string // of the subject, by attribute
 	Names     string            // alternative names, one a line
+	Unit      string            // credit code of the unit
 }
 
 // sheetOf is what the application form shows.
@@ -69,7 +70,8 @@ type sheetOf struct {
 	Purpose *ra.Purpose // of a certificate that follows another
 	Old     raapi.CaseLine
 	Causes  []choice
-	Whole   bool // subject and document are asked for
+	Whole   bool            // subject and document are asked for
+	Unit    *raapi.UnitLine // that fields are taken from
 }
 
 // apply is the form of a new application, of one that follows a certificate, or
@@ -84,6 +86,9 @@ func (p *Pages) apply(r *http.Request, who access.Person) (string, any, error) {
 		return "", nil, err
 	}
 	if err := p.follow(r, &d, who); err != nil {
+		return "", nil, err
+	}
+	if err := p.ofUnit(r, &d); err != nil {
 		return "", nil, err
 	}
 	for _, f := range p.API.Profiles() {
@@ -170,6 +175,10 @@ func (p *Pages) follow(r *http.Request, d *sheetOf, who access.Person) error {
 // form shows one profile, with what is known of the subject.
 func (d *sheetOf) form(f profile.Profile) form {
 	one := form{Profile: f, Documents: choices(identity.Kinds, f.Identity...), Values: map[string]string{"C": "CN"}}
+	if u := d.Unit; u != nil {
+		one.Values["O"], one.Values["ST"], one.Values["L"] = u.Name, u.ST, u.L
+		one.Unit = u.Code
+	}
 	if f.Name != d.Chosen || d.ID == "" && d.Purpose == nil {
 		return one
 	}
@@ -193,7 +202,7 @@ func (p *Pages) sheets(r *http.Request, _ access.Person) (string, any, error) {
 		Batches []ra.Batch
 		Next    string
 	}
-	list, err := p.API.Desk.Store.Batches(r.Context(), r.URL.Query().Get("after"), pageSize+1)
+	list, err := p.API.Desk.Store.Batches(r.Context(), nil, r.URL.Query().Get("after"), pageSize+1)
 	if len(list) > pageSize {
 		list = list[:pageSize]
 		d.Next = list[pageSize-1].ID

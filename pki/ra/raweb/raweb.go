@@ -42,6 +42,9 @@ var nav = []page.Link{
 	{Path: "/guide/amend", Title: "更正", Icon: "doc"},
 	{Path: "/bulks", Title: "批量变更", Icon: "stop"},
 	{Path: "/production", Title: "制证清单", Icon: "list"},
+	{Path: "/units", Title: "单位", Icon: "people"},
+	{Path: "/bodies", Title: "注册机构", Icon: "list"},
+	{Path: "/statistics", Title: "业务量统计", Icon: "doc"},
 	{Path: "/certificates", Title: "证书", Icon: "cert", Group: "查询"},
 	{Path: "/profiles", Title: "证书模板", Icon: "doc"},
 	{Path: "/reminders", Title: "到期提醒", Icon: "doc"},
@@ -75,10 +78,42 @@ func (p *Pages) Mount() error {
 	for path, own := range common {
 		mux.HandleFunc(path, c.Handler(own.Page, func(r *http.Request, _ page.User) (string, any, error) { return own.Read(r, self) }))
 	}
-	for path, h := range map[string]struct {
-		page string
-		read func(r *http.Request, who access.Person) (string, any, error)
-	}{
+	for path, h := range p.table() {
+		mux.HandleFunc(path, c.Handler(h.page, func(r *http.Request, _ page.User) (string, any, error) {
+			who, _ := p.Site.SignedIn(r) // the handler has asked already
+			if _, err := p.API.Reader(r.Context(), who, "ra.page", source(r)); err != nil {
+				return "", nil, err
+			}
+			own, err := p.of(r.Context(), who)
+			if err != nil {
+				return "", nil, err
+			}
+			return own.table()[path].read(r, who)
+		}))
+	}
+	mux.HandleFunc("GET /scanned", p.scanned)
+	return page.Assets(mux)
+}
+
+// view is one of the console's pages.
+type view struct {
+	page string
+	read func(r *http.Request, who access.Person) (string, any, error)
+}
+
+// of are the pages as somebody sees them: over the desk of their body.
+func (p *Pages) of(ctx context.Context, who access.Person) (*Pages, error) {
+	own, err := p.API.For(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	c := *p
+	c.API = own
+	return &c, nil
+}
+
+func (p *Pages) table() map[string]view {
+	return map[string]view{
 		"GET /{$}":                   {"home", p.home},
 		"GET /cases":                 {"cases", p.cases},
 		"GET /cases/{id}":            {"case", p.one},
@@ -103,20 +138,16 @@ func (p *Pages) Mount() error {
 		"GET /audit/archives":        {"archives", p.archives},
 		"GET /bulks":                 {"bulks", p.bulks},
 		"GET /bulks/{id}":            {"bulk", p.bulk},
+		"GET /units":                 {"units", p.units},
+		"GET /units/new":             {"unitform", p.unitForm},
+		"GET /units/{code}":          {"unit", p.unit},
+		"GET /units/{code}/edit":     {"unitform", p.unitForm},
+		"GET /bodies":                {"bodies", p.bodies},
+		"GET /statistics":            {"statistics", p.statistics},
 		"GET /readings":              {"readings", p.readings},
 		"GET /help":                  {"help", p.help},
 		"GET /":                      {"refused", p.nowhere},
-	} {
-		mux.HandleFunc(path, c.Handler(h.page, func(r *http.Request, _ page.User) (string, any, error) {
-			who, _ := p.Site.SignedIn(r) // the handler has asked already
-			if _, err := p.API.Reader(r.Context(), who, "ra.page", source(r)); err != nil {
-				return "", nil, err
-			}
-			return h.read(r, who)
-		}))
 	}
-	mux.HandleFunc("GET /scanned", p.scanned)
-	return page.Assets(mux)
 }
 
 func (p *Pages) nowhere(*http.Request, access.Person) (string, any, error) {
@@ -134,6 +165,9 @@ func (p *Pages) who(r *http.Request) (page.User, error) {
 	for _, role := range who.Roles {
 		u.Roles, u.Titles = append(u.Roles, string(role)), append(u.Titles, role.Title())
 	}
+	if b, err := p.API.Desk.BodyOf(r.Context(), who); err == nil && b.ID != "" {
+		u.Titles = append(u.Titles, ra.Taker(b)) // in whose name everything here is done
+	}
 	if !ok {
 		return u, access.NotSignedIn.At("", access.NotSignedIn.Clause)
 	}
@@ -142,7 +176,7 @@ func (p *Pages) who(r *http.Request) (page.User, error) {
 
 // names are the people of the desk by id, for lists.
 func (p *Pages) counts(ctx context.Context) (map[string]int, error) {
-	all, err := p.API.Desk.Store.Counts(ctx)
+	all, err := p.API.Desk.Store.Counts(ctx, nil)
 	sum := map[string]int{}
 	for kind, states := range all {
 		for s, n := range states {

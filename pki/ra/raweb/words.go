@@ -75,13 +75,14 @@ var funcs = template.FuncMap{
 		}
 		return strings.Join(parts, "，")
 	},
-	"attr":   func(t string) string { return cmp.Or(attributes[t], t) },
-	"inc":    func(i int) int { return i + 1 },
-	"picked": func(state string) bool { return bulk[casework.State(state)] },
+	"unitact": func(do string) string { return ra.UnitActs[do] },
+	"attr":    func(t string) string { return cmp.Or(attributes[t], t) },
+	"inc":     func(i int) int { return i + 1 },
+	"picked":  func(state string) bool { return bulk[casework.State(state)] },
 }
 
 // bulk are the states in which many cases can be acted on at once.
-var bulk = map[casework.State]bool{ra.Drafted: true, ra.Submitted: true, ra.Issued: true}
+var bulk = map[casework.State]bool{ra.Drafted: true, ra.Submitted: true, ra.Seconded: true, ra.Thirded: true, ra.Issued: true}
 
 // roleOf are the states that wait for a role.
 var roleOf = map[access.Role]casework.State{access.RAAdmin: ra.Reviewed, access.RAClerk: ra.Drafted, access.RAReviewer: ra.Submitted, access.RAProducer: ra.Issued}
@@ -91,7 +92,10 @@ type step struct{ Title, Note, Class string }
 
 var stages = map[string][]casework.State{
 	ra.IssueKind.Name:    {ra.Drafted, ra.Submitted, ra.Approved, ra.Issued, ra.Delivered},
+	ra.Issue2Kind.Name:   {ra.Drafted, ra.Submitted, ra.Seconded, ra.Approved, ra.Issued, ra.Delivered},
+	ra.Issue3Kind.Name:   {ra.Drafted, ra.Submitted, ra.Seconded, ra.Thirded, ra.Approved, ra.Issued, ra.Delivered},
 	ra.RecoverKind.Name:  {ra.Drafted, ra.Submitted, ra.Reviewed, ra.Approved, ra.Issued, ra.Delivered},
+	ra.UnitKind.Name:     {ra.Drafted, ra.Submitted, ra.Done},
 	ra.RevokeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
 	ra.FreezeKind.Name:   {ra.Submitted, ra.Approved, ra.Done},
 	ra.UnfreezeKind.Name: {ra.Submitted, ra.Approved, ra.Done},

@@ -299,6 +299,7 @@ async function evidence(input) {
     $('span', li).textContent = `${d.name}（${d.size} 字节）`;
     $('code', li).textContent = 'SM3 ' + d.digest.slice(0, 16) + '…';
     $('input', li).value = d.digest;
+    if ('one' in ul.dataset) { ul.replaceChildren(); $('input', li).removeAttribute('data-list'); } // the last one counts
     ul.append(li);
   }
   input.value = '';

@@ -1,0 +1,4 @@
+CREATE TABLE issue_offline (
+	profile TEXT  NOT NULL PRIMARY KEY,
+	way     BYTEA NOT NULL
+);
