@@ -4,6 +4,7 @@ package story
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -25,7 +26,18 @@ import (
 
 var binary, verifier string
 
+// long tells the stories as well that take long or say again at length what
+// shorter ones say.
+var long = flag.Bool("long", false, "tell every story")
+
+// atOnce is how many stories are told at once: they wait more than they work.
+const atOnce = "4"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "hufu-story")
 	if err != nil {
 		panic(err)
@@ -67,6 +79,12 @@ func TestStories(t *testing.T) {
 			e.Setenv("PATH", filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("OPENSSL_CONF", "")
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "long" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return *long, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"up": up, "answers": answers, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
