@@ -32,6 +32,7 @@ type takeoverCheckCmd struct {
 	JSON     bool   `help:"输出 JSON。"`
 	CSV      string `help:"把逐项结果写成 CSV 文件。"`
 	PassFile string `name:"pass-file" help:"私钥文件的口令文件。"`
+	KM       string `name:"km" help:"密钥管理系统的身份证书；给出时把符合的密钥密封给它，写入移交包（km-0001.json……），由两人在密钥管理系统承接。"`
 	Out      string `help:"把符合的部分写成移交包（目录，须不存在）。"`
 }
 
@@ -50,7 +51,16 @@ func (c *takeoverCheckCmd) Run() error {
 	if !info.IsDir() {
 		return &desk.Usage{Text: c.Folder + " 不是文件夹"}
 	}
-	r, err := takeover.Check(c.Folder, takeover.Options{Pass: pass, Now: now()})
+	o := takeover.Options{Pass: pass, Now: now()}
+	if c.KM != "" {
+		if o.KM, err = readCert(c.KM); err != nil {
+			return err
+		}
+		if c.Out == "" {
+			return &desk.Usage{Text: "--km 须与 --out 同时给出"}
+		}
+	}
+	r, err := takeover.Check(c.Folder, o)
 	if err != nil {
 		return err
 	}
@@ -67,7 +77,7 @@ func (c *takeoverCheckCmd) Run() error {
 		}
 	}
 	if c.Out != "" {
-		if err := writePieces(c.Out, r.Pieces()); err != nil {
+		if err := writePieces(c.Out, r); err != nil {
 			return err
 		}
 	}
@@ -159,12 +169,17 @@ func readPiece(dir string, n int) ([]byte, error) {
 }
 
 // writePieces writes a package, the manifest as 0000.
-func writePieces(dir string, pieces [][]byte) error {
+func writePieces(dir string, r *takeover.Report) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return desk.Unreadable(err)
 	}
-	for i, p := range pieces {
+	for i, p := range r.Pieces() {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d", i)), p, 0o600); err != nil {
+			return err
+		}
+	}
+	for i, p := range r.Archives() {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("km-%04d.json", i+1)), p, 0o600); err != nil {
 			return err
 		}
 	}

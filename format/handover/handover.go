@@ -6,10 +6,12 @@
 package handover
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/hufu-pki/hufu/base/strict"
 	"github.com/hufu-pki/hufu/format/alg"
@@ -108,4 +110,43 @@ func ReadCertificates(data []byte) (list []Certificate, err error) {
 		return nil, ErrSyntax
 	}
 	return list, nil
+}
+
+// KeysMax bounds the keys handed over at once: people sign them as one content.
+const KeysMax = 500
+
+// Key is an escrowed key: the certificate of its public half, and the private
+// half as SM2EnvelopedKey (GM/T 0009 §7.4) sealed to the key centre.
+type Key struct {
+	Cert    []byte
+	Sealed  []byte
+	Retired bool // the certificate is revoked
+}
+
+const retired = ".retired"
+
+// String is one line: certificate and key in base64, with a dot between.
+func (k Key) String() string {
+	s := base64.StdEncoding.EncodeToString(k.Cert) + "." + base64.StdEncoding.EncodeToString(k.Sealed)
+	if k.Retired {
+		s += retired
+	}
+	return s
+}
+
+// ReadKey reads a line.
+func ReadKey(line string) (k Key, err error) {
+	line, k.Retired = strings.CutSuffix(line, retired)
+	c, s, ok := strings.Cut(line, ".")
+	if !ok || len(line) > PieceMax {
+		return k, ErrSyntax
+	}
+	k.Cert, err = base64.StdEncoding.DecodeString(c)
+	if err == nil {
+		k.Sealed, err = base64.StdEncoding.DecodeString(s)
+	}
+	if err != nil {
+		return k, fmt.Errorf("%w: %w", ErrSyntax, err)
+	}
+	return k, nil
 }

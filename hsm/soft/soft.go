@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/sealedkey"
 	"github.com/hufu-pki/hufu/hsm"
 )
 
@@ -298,6 +299,28 @@ func (d *Device) Rewrap(p hsm.Pair, master string) (hsm.Wrapped, error) {
 	}
 	defer clear(secret)
 	return d.Wrap(master, secret, p.Point)
+}
+
+// Adopt takes a private key in that is sealed to one of the device's own.
+func (d *Device) Adopt(master, opener string, sealed []byte) (hsm.Pair, error) {
+	e, err := sealedkey.Parse(sealed)
+	if err != nil {
+		return hsm.Pair{}, err
+	}
+	d.mu.Lock()
+	own, err := d.signer(opener)
+	d.mu.Unlock()
+	if err != nil {
+		return hsm.Pair{}, err
+	}
+	key, err := e.Open(own)
+	if err != nil {
+		return hsm.Pair{}, err
+	}
+	secret := key.D.FillBytes(make([]byte, 32))
+	defer clear(secret)
+	w, err := d.Wrap(master, secret, e.Point)
+	return hsm.Pair{Point: e.Point, Private: w}, err
 }
 
 // Envelope seals a private key to its owner's signing key.

@@ -47,7 +47,7 @@ var declared = map[string]map[string]string{
 		"audit.archives": "km.audit-admin km.auditor", "audit.figures": "km.audit-admin km.auditor", "audit.system-log": "km.audit-admin km.auditor", "audit.archive": "km.auditor",
 		"km.pool": "km.super km.audit-admin km.admin km.operator km.auditor km.forensic", "km.custody": "km.forensic",
 		"km.judicial/propose": "km.operator", "km.judicial/confirm": "km.forensic", "km.judicial/reject": "km.forensic", "km.judicial/withdraw": "km.operator", "km.judicial/release": "km.forensic",
-		"km.marks/propose": "km.operator", "km.marks/confirm": "km.admin", "km.marks/reject": "km.admin", "km.marks/withdraw": "km.operator", "km.make/propose": "km.operator", "km.drill/propose": "km.operator",
+		"km.takeover/propose": "km.admin", "km.takeover/confirm": "km.super", "km.takeover/reject": "km.super", "km.takeover/withdraw": "km.admin", "km.marks/propose": "km.operator", "km.marks/confirm": "km.admin", "km.marks/reject": "km.admin", "km.marks/withdraw": "km.operator", "km.make/propose": "km.operator", "km.drill/propose": "km.operator",
 		"km.destroy/propose": "km.operator", "km.destroy/confirm": "km.admin", "km.destroy/reject": "km.admin", "km.destroy/withdraw": "km.operator", "km.destroy/release": "km.super",
 		"km.master/propose": "km.admin", "km.master/confirm": "km.super", "km.master/reject": "km.super", "km.master/withdraw": "km.admin",
 	},

@@ -149,9 +149,6 @@ func start(g *plant.Group, c Config) error {
 	if err := inherit(g.Context(), is, store, c.Device); err != nil {
 		return err
 	}
-	if err := guard(g.Context(), is, store, c.Device); err != nil {
-		return err
-	}
 	below, err := rootOf(is, store, c.Device)
 	if err != nil {
 		return err

@@ -1,14 +1,20 @@
 package takeover
 
 import (
+	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/emmansun/gmsm/sm2"
+	"github.com/emmansun/gmsm/sm4"
 
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/handover"
 	"github.com/hufu-pki/hufu/format/identity"
 	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/format/pfx"
@@ -20,13 +26,15 @@ import (
 // certificates. A key is known by its public half, not by its file's name.
 func (c *checker) archive() error {
 	for _, f := range c.keys {
-		points, why := c.points(f)
+		found, why := c.open(f)
 		if why != "" {
 			c.report.misfit("key", f.name, "", why)
 			continue
 		}
-		for _, p := range points {
-			c.key(f.name, p)
+		for _, k := range found {
+			if err := c.key(f.name, k); err != nil {
+				return err
+			}
 		}
 	}
 	for _, k := range sorted(c.bySN) {
@@ -37,16 +45,24 @@ func (c *checker) archive() error {
 	return nil
 }
 
-func (c *checker) key(name string, point []byte) {
+// private is a key of the archive: opened, or sealed to the key centre already.
+type private struct {
+	point  []byte
+	key    *sm2.PrivateKey
+	sealed []byte
+}
+
+func (c *checker) key(name string, p private) error {
+	point := p.point
 	if string(point) == string(c.ca.Point) {
 		c.report.Key = true
 		c.report.fit("key", name, c.ca.SerialHex())
-		return
+		return nil
 	}
 	list := c.byPoint[string(point)]
 	if len(list) == 0 {
 		c.report.misfit("key", name, "", "没有符合的证书与这把私钥成对")
-		return
+		return nil
 	}
 	for _, k := range list {
 		switch {
@@ -55,20 +71,69 @@ func (c *checker) key(name string, point []byte) {
 		case k.key != "":
 			c.report.misfit("key", name, k.serial, "这张证书的私钥已在 "+k.key)
 		default:
-			k.key = name
+			k.key, k.sealed = name, p.sealed
+			if p.key != nil && c.KM != nil {
+				var err error
+				if k.sealed, err = seal(p.key, c.KM); err != nil {
+					return err
+				}
+			}
 			c.report.fit("key", name, k.serial)
 		}
 	}
+	return nil
 }
 
-// points are the public halves of the keys in a file.
-func (c *checker) points(f file) (points [][]byte, why string) {
+// seal seals a private key to the key centre (GM/T 0009 §7.4).
+func seal(key *sm2.PrivateKey, to *cert.Certificate) ([]byte, error) {
+	session, plain := make([]byte, sm4.BlockSize), key.D.FillBytes(make([]byte, 32))
+	defer clear(session)
+	defer clear(plain)
+	_, _ = rand.Read(session) // crypto/rand never fails
+	block, err := sm4.NewCipher(session)
+	if err != nil {
+		return nil, err
+	}
+	e := sealedkey.Envelope{Point: alg.Point(&key.PublicKey), Content: make([]byte, len(plain))}
+	for i := 0; i < len(plain); i += sm4.BlockSize { // ECB, as GM/T 0009 has it: one random scalar under a one-time key
+		block.Encrypt(e.Content[i:], plain[i:i+sm4.BlockSize])
+	}
+	if e.SessionKey, err = sm2.EncryptASN1(rand.Reader, to.PublicKey(), session); err != nil {
+		return nil, err
+	}
+	return e.Bytes(), nil
+}
+
+// packKeys writes the keys that fit, by as many as are signed at once.
+func (c *checker) packKeys() error {
+	if c.KM == nil {
+		return nil
+	}
+	var lines []string
+	for _, k := range sorted(c.bySN) {
+		if k.sealed != nil {
+			_, revoked := c.listed[k.serial]
+			lines = append(lines, handover.Key{Cert: k.Raw, Sealed: k.sealed, Retired: revoked}.String())
+		}
+	}
+	for part := range slices.Chunk(lines, handover.KeysMax) {
+		body, err := json.Marshal(map[string]any{"ca": string(cert.PEM(c.ca.Raw)), "manifest": c.report.Manifest, "keys": part})
+		if err != nil {
+			return err
+		}
+		c.report.archives = append(c.report.archives, body)
+	}
+	return nil
+}
+
+// open reads the keys in a file.
+func (c *checker) open(f file) (found []private, why string) {
 	if strings.HasSuffix(strings.ToLower(f.name), ".sealed") {
 		e, err := sealedkey.Parse(f.data)
 		if err != nil {
 			return nil, "不是 SM2 密封密钥（GM/T 0009）"
 		}
-		return [][]byte{e.Point}, ""
+		return []private{{point: e.Point, sealed: f.data}}, ""
 	}
 	var list []*sm2.PrivateKey
 	var err error
@@ -98,9 +163,9 @@ func (c *checker) points(f file) (points [][]byte, why string) {
 		return nil, "文件中没有私钥"
 	}
 	for _, k := range list {
-		points = append(points, alg.Point(&k.PublicKey))
+		found = append(found, private{point: alg.Point(&k.PublicKey), key: k})
 	}
-	return points, ""
+	return found, ""
 }
 
 // Columns are the header of a registration sheet.

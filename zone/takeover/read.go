@@ -88,7 +88,7 @@ func (f *folder) read(dir string) error {
 			return err
 		}
 		if d.IsDir() {
-			if strings.Count(name, string(filepath.Separator)) >= f.limits.Depth {
+			if name != "." && strings.Count(name, string(filepath.Separator))+1 > f.limits.Depth {
 				return TooMuch.At(name, TooMuch.Clause).Because("文件夹超过 %d 层", f.limits.Depth)
 			}
 			if d.Name() == "evidence" && name != "." { // documents of persons: not opened

@@ -24,7 +24,8 @@ type Report struct {
 	Cannot       []string          `json:"cannot"` // what cannot be served, and why
 	Manifest     string            `json:"manifest"`
 
-	pieces [][]byte
+	pieces   [][]byte
+	archives [][]byte
 }
 
 // Total counts one kind of items.
@@ -77,6 +78,9 @@ func (r *Report) Misfits() (n int) {
 
 // Pieces are the package: the manifest first.
 func (r *Report) Pieces() [][]byte { return r.pieces }
+
+// Archives are contents for the key centre: the keys that fit, sealed to it.
+func (r *Report) Archives() [][]byte { return r.archives }
 
 // CSV writes every item for a spreadsheet.
 func (r *Report) CSV(to io.Writer) error {

@@ -24,7 +24,8 @@ import (
 
 // Options of a check.
 type Options struct {
-	Pass   []byte // opens key files; nil when none is at hand
+	Pass   []byte            // opens key files; nil when none is at hand
+	KM     *cert.Certificate // the key centre keys are sealed to; nil where none are packed
 	Now    time.Time
 	Limits Limits // the package's own where zero
 }
@@ -47,6 +48,7 @@ type kept struct {
 	use, serial string
 	pair        *kept
 	key         string // file of its private key
+	sealed      []byte // that key, sealed to the key centre
 	row         string // of the registration sheet
 }
 
@@ -60,7 +62,7 @@ func Check(dir string, o Options) (*Report, error) {
 	if err := c.read(dir); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{c.findCA, c.findList, c.judge, c.pairs, c.missing, c.archive, c.registry, c.pack} {
+	for _, step := range []func() error{c.findCA, c.findList, c.judge, c.pairs, c.missing, c.archive, c.registry, c.pack, c.packKeys} {
 		if err := step(); err != nil {
 			return nil, err
 		}

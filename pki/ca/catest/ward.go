@@ -171,81 +171,91 @@ type Guarding interface {
 
 // Wards tries what a store promises about CAs taken over.
 func Wards(t *testing.T, fresh func(t *testing.T) Guarding) {
-	t.Run("parts are kept once and dropped at the end", func(t *testing.T) {
-		s, ctx := fresh(t), t.Context()
-		for _, body := range []string{"one", "two"} {
-			if err := s.KeepPiece(ctx, "m", 1, []byte(body), Line("piece")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := s.KeepPiece(ctx, "m", 0, []byte("manifest"), Line("piece")); err != nil {
+	for name, test := range map[string]func(*testing.T, Guarding){
+		"parts are kept once and dropped at the end":                    parts,
+		"numbers of lists go on above those of the ward":                aboveWard,
+		"certificates are taken once, and nobody's serial or key twice": takenOnce,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
+	}
+}
+
+func parts(t *testing.T, s Guarding) {
+	ctx := t.Context()
+	for _, body := range []string{"one", "two"} {
+		if err := s.KeepPiece(ctx, "m", 1, []byte(body), Line("piece")); err != nil {
 			t.Fatal(err)
 		}
-		if have, err := s.Pieces(ctx, "m"); err != nil || !slices.Equal(have, []int{0, 1}) {
-			t.Errorf("%v %v", have, err)
+	}
+	if err := s.KeepPiece(ctx, "m", 0, []byte("manifest"), Line("piece")); err != nil {
+		t.Fatal(err)
+	}
+	if have, err := s.Pieces(ctx, "m"); err != nil || !slices.Equal(have, []int{0, 1}) {
+		t.Errorf("%v %v", have, err)
+	}
+	if body, err := s.Piece(ctx, "m", 1); err != nil || string(body) != "one" {
+		t.Errorf("%s %v", body, err)
+	}
+	if body, err := s.Piece(ctx, "m", 2); err != nil || body != nil {
+		t.Errorf("%s %v", body, err)
+	}
+	w := ca.Ward{Order: "P1", Manifest: "m", DER: []byte("ca")}
+	for range 2 {
+		if got, err := s.Adopt(ctx, w, []ca.Publication{{Leaf: []byte("a"), Body: []byte("ca")}}, 41, nil, ca.Publication{}, Line("begin")); err != nil || got.Order != "P1" || got.Done {
+			t.Fatalf("%+v %v", got, err)
 		}
-		if body, err := s.Piece(ctx, "m", 1); err != nil || string(body) != "one" {
-			t.Errorf("%s %v", body, err)
-		}
-		if body, err := s.Piece(ctx, "m", 2); err != nil || body != nil {
-			t.Errorf("%s %v", body, err)
-		}
-		w := ca.Ward{Order: "P1", Manifest: "m", DER: []byte("ca")}
-		for range 2 {
-			if got, err := s.Adopt(ctx, w, []ca.Publication{{Leaf: []byte("a"), Body: []byte("ca")}}, 41, nil, ca.Publication{}, Line("begin")); err != nil || got.Order != "P1" || got.Done {
-				t.Fatalf("%+v %v", got, err)
-			}
-		}
-		for range 2 {
-			if err := s.Finish(ctx, "P1", Line("done")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if have, err := s.Pieces(ctx, "m"); err != nil || !slices.Equal(have, []int{0}) {
-			t.Errorf("%v %v", have, err)
-		}
-		if all, err := s.Wards(ctx); err != nil || len(all) != 1 || !all[0].Done {
-			t.Errorf("%+v %v", all, err)
-		}
-	})
-	t.Run("numbers of lists go on above those of the ward", func(t *testing.T) {
-		s, ctx := fresh(t), t.Context()
-		if _, err := s.Adopt(ctx, ca.Ward{Order: "P1", Manifest: "m", DER: []byte("ca")}, nil, 41, nil, ca.Publication{}, Line("begin")); err != nil {
+	}
+	for range 2 {
+		if err := s.Finish(ctx, "P1", Line("done")); err != nil {
 			t.Fatal(err)
 		}
-		l, err := s.IntendList(ctx, ca.List{Scope: "full"}, ca.Full, func(int64, []byte) []byte { return []byte("draft") })
-		if err != nil || l.Number != 42 {
-			t.Errorf("number %d %v", l.Number, err)
-		}
-	})
-	t.Run("certificates are taken once, and nobody's serial or key twice", func(t *testing.T) {
-		s, ctx := fresh(t), t.Context()
-		own := Issue(t, s, 3)
-		key, err := sm2.GenerateKey(rand.Reader)
-		if err != nil {
+	}
+	if have, err := s.Pieces(ctx, "m"); err != nil || !slices.Equal(have, []int{0}) {
+		t.Errorf("%v %v", have, err)
+	}
+	if all, err := s.Wards(ctx); err != nil || len(all) != 1 || !all[0].Done {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
+func aboveWard(t *testing.T, s Guarding) {
+	ctx := t.Context()
+	if _, err := s.Adopt(ctx, ca.Ward{Order: "P1", Manifest: "m", DER: []byte("ca")}, nil, 41, nil, ca.Publication{}, Line("begin")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.IntendList(ctx, ca.List{Scope: "full"}, ca.Full, func(int64, []byte) []byte { return []byte("draft") })
+	if err != nil || l.Number != 42 {
+		t.Errorf("number %d %v", l.Number, err)
+	}
+}
+
+func takenOnce(t *testing.T, s Guarding) {
+	ctx := t.Context()
+	own := Issue(t, s, 3)
+	key, err := sm2.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := takenOf(t, key, []byte{0x10, 0x01})
+	one.Revoked, one.Reason, one.RevokedAt = true, 1, at
+	one.Status = &ca.Publication{Leaf: []byte("status")}
+	for range 2 {
+		if err := s.Take(ctx, "P1", 1, []ca.Taken{one}, Line("piece")); err != nil {
 			t.Fatal(err)
 		}
-		one := takenOf(t, key, []byte{0x10, 0x01})
-		one.Revoked, one.Reason, one.RevokedAt = true, 1, at
-		one.Status = &ca.Publication{Leaf: []byte("status")}
-		for range 2 {
-			if err := s.Take(ctx, "P1", 1, []ca.Taken{one}, Line("piece")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if c, err := s.Certificate(ctx, one.Serial); err != nil || !c.Revoked || c.Reason != 1 || c.Profile != ca.WardProfile || c.Shard != one.Shard {
-			t.Errorf("%+v %v", c, err)
-		}
-		if dirty, err := s.Dirty(ctx); err != nil || !slices.Contains(dirty, ca.FullOf(ca.WardFirst)) {
-			t.Errorf("%v %v", dirty, err)
-		}
-		if err := s.Take(ctx, "P1", 2, []ca.Taken{takenOf(t, key, own.Serials.Sign)}, Line("piece")); !errors.Is(err, ca.TakenSerial) {
-			t.Errorf("a serial of ours: %v", err)
-		}
-		if known, err := s.Known(ctx, [][]byte{one.Serial, own.Serials.Sign, {9, 9}}); err != nil || len(known) != 2 {
-			t.Errorf("%x %v", known, err)
-		}
-	})
+	}
+	if c, err := s.Certificate(ctx, one.Serial); err != nil || !c.Revoked || c.Reason != 1 || c.Profile != ca.WardProfile || c.Shard != one.Shard {
+		t.Errorf("%+v %v", c, err)
+	}
+	if dirty, err := s.Dirty(ctx); err != nil || !slices.Contains(dirty, ca.FullOf(ca.WardFirst)) {
+		t.Errorf("%v %v", dirty, err)
+	}
+	if err := s.Take(ctx, "P1", 2, []ca.Taken{takenOf(t, key, own.Serials.Sign)}, Line("piece")); !errors.Is(err, ca.TakenSerial) {
+		t.Errorf("a serial of ours: %v", err)
+	}
+	if known, err := s.Known(ctx, [][]byte{one.Serial, own.Serials.Sign, {9, 9}}); err != nil || len(known) != 2 {
+		t.Errorf("%x %v", known, err)
+	}
 }
 
 func takenOf(t *testing.T, key *sm2.PrivateKey, serial []byte) ca.Taken {
