@@ -154,6 +154,11 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 		return Record{}, BadCSR.At("csr", fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
 	}
 	keyHash := alg.Digest(req.Point)
+	if held, err := r.Store.Escrowed(ctx, keyHash); err != nil {
+		return Record{}, err
+	} else if held {
+		return Record{}, KeyEscrowed.At("csr", KeyEscrowed.Clause)
+	}
 	goesOn := f.For == enroll.Extend // with the key of the certificate it follows
 	if holder, err := r.Store.KeyHolder(ctx, keyHash); err != nil || holder != "" && holder != f.ID && !(goesOn && holder == old.ID) {
 		if err != nil {
@@ -266,6 +271,9 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 		}
 		if at.After(r.Now().Add(access.Window)) {
 			return bad("checked_at", "查验时间晚于现在")
+		}
+		if at.Before(r.Now().AddDate(-checkYears, 0, 0)) {
+			return bad("checked_at", fmt.Sprintf("查验时间早于 %d 年前，请重新查验", checkYears))
 		}
 	}
 	if len(f.Evidence) == 0 && slices.Contains([]string{"entrusted", "remote-video", "official-data"}, f.Method) {

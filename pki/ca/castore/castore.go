@@ -50,7 +50,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{DB: db}
-	return s, s.dates(ctx)
+	return s, errors.Join(s.dates(ctx), s.escrowed(ctx))
 }
 
 const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, follows, keeps_key, body, escrow, sign_tbs, enc_tbs, sealed`
@@ -122,6 +122,9 @@ func (s *Store) signed(ctx context.Context, id string) (p ca.Pair, err error) {
 // Open puts new requests on record.
 func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := ours(tx, jobs); err != nil {
+			return err
+		}
 		rows, keys := make([][]any, len(jobs)), make([][]any, len(jobs))
 		for i, j := range jobs {
 			var intended any
@@ -213,6 +216,7 @@ func free(tx *sqldb.Tx, j ca.Job) (err error) {
 // Intend puts the drafts of opened requests on record.
 func (s *Store) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		var keys [][]any
 		for _, j := range jobs {
 			n, err := tx.Exec(`UPDATE job SET state = $1, sign_tbs = $2, enc_tbs = $3, sealed = $4, intended_at = $5 WHERE id = $6 AND state = $7`,
 				int(ca.Intended), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nilIfEmpty(j.Sealed), at.UnixMilli(), j.ID, int(ca.Opened))
@@ -222,6 +226,12 @@ func (s *Store) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
 			if n != 1 {
 				return fmt.Errorf("request %s already has an intent", j.ID)
 			}
+			if j.EncKeyHash != nil {
+				keys = append(keys, []any{j.EncKeyHash})
+			}
+		}
+		if err := tx.InsertMany(`INSERT INTO escrowed_key (key_sm3)`, keys); err != nil {
+			return fmt.Errorf("key centre gave a key that was given before: %w", err)
 		}
 		return nil
 	})

@@ -54,6 +54,7 @@ func Job(n byte) ca.Job {
 	return ca.Job{
 		ID: fmt.Sprint("A", n), State: ca.Opened, Content: []byte(`{"profile":"person-dual"}`), KeyHash: bytes.Repeat([]byte{n}, 32),
 		Serials: ca.Pair{Sign: serial(1), Enc: serial(2)}, From: at, To: at.AddDate(1, 0, 0), Task: int64(n), Shards: [2]int{int(n) % 16, int(n) % 16},
+		EncKeyHash: append([]byte{0xE0}, bytes.Repeat([]byte{n}, 31)...),
 	}
 }
 
@@ -173,6 +174,19 @@ func usedOnce(t *testing.T, s ca.Store) {
 	sameKey.KeyHash = j.KeyHash
 	if err := s.Open(ctx, []ca.Job{Job(5), sameKey}, nil, at); !errors.Is(err, ca.KeyInUse) {
 		t.Errorf("a key in use: %v", err)
+	}
+	again := Job(9)
+	again.EncKeyHash = j.EncKeyHash
+	if err := s.Open(ctx, []ca.Job{again}, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	if again.State = ca.Intended; s.Intend(ctx, []ca.Job{again}, at) == nil {
+		t.Error("a key the centre gave twice is to be certified twice")
+	}
+	escrowed := Job(8)
+	escrowed.KeyHash = j.EncKeyHash
+	if err := s.Open(ctx, []ca.Job{Job(5), escrowed}, nil, at); !errors.Is(err, ca.KeyEscrowed) {
+		t.Errorf("a key the centre holds: %v", err)
 	}
 	twice := Job(6)
 	twice.KeyHash = Job(5).KeyHash
