@@ -125,26 +125,16 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 		if err := ours(tx, jobs); err != nil {
 			return err
 		}
-		rows, keys := make([][]any, len(jobs)), make([][]any, len(jobs))
+		if err := claim(tx, jobs); err != nil {
+			return err
+		}
+		rows := make([][]any, len(jobs))
 		for i, j := range jobs {
 			var intended any
 			if j.State == ca.Intended {
 				intended = at.UnixMilli()
 			}
 			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.Follows, j.KeepsKey, j.Body, nilIfEmpty(j.Escrow), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
-			keys[i] = []any{j.KeyHash, j.ID}
-			n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
-			if err != nil {
-				return err
-			}
-			if n == 0 && j.KeepsKey {
-				if n, err = tx.Exec(`UPDATE live_key SET job = $1 WHERE key_sm3 = $2 AND job = $3`, j.ID, j.KeyHash, j.Follows); err != nil {
-					return err
-				}
-			}
-			if n == 0 {
-				return taken(tx, j)
-			}
 		}
 		if ask != nil {
 			if _, err := tx.Exec(`INSERT INTO ask (task, message, retire, done) VALUES ($1, $2, $3, $4)`, ask.Task, ask.Message, false, false); err != nil {
@@ -153,6 +143,37 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 		}
 		return tx.InsertMany(`INSERT INTO job (`+jobColumns+`, opened_at, intended_at)`, rows)
 	})
+}
+
+// claim makes the keys of requests live. Mostly they are new, and noted at once;
+// otherwise each by itself finds out which is not.
+func claim(tx *sqldb.Tx, jobs []ca.Job) error {
+	have, err := known(tx, "live_key", jobs)
+	if err != nil {
+		return err
+	}
+	rows, twice := make([][]any, len(jobs)), map[string]bool{}
+	for i, j := range jobs {
+		rows[i], twice[string(j.KeyHash)] = []any{j.KeyHash, j.ID}, true
+	}
+	if have == 0 && len(twice) == len(jobs) {
+		return tx.InsertMany(`INSERT INTO live_key (key_sm3, job)`, rows)
+	}
+	for _, j := range jobs {
+		n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 && j.KeepsKey {
+			if n, err = tx.Exec(`UPDATE live_key SET job = $1 WHERE key_sm3 = $2 AND job = $3`, j.ID, j.KeyHash, j.Follows); err != nil {
+				return err
+			}
+		}
+		if n == 0 {
+			return taken(tx, j)
+		}
+	}
+	return nil
 }
 
 // taken says why a key cannot be claimed. When it is the request's own, two
