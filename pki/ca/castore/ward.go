@@ -186,6 +186,15 @@ func takeOne(tx *sqldb.Tx, t ca.Taken, line audit.Entry) error {
 	} else if err := takeJob(tx, t, line); err != nil {
 		return err
 	}
+	if t.Use == "enc" { // what was escrowed signs for nobody
+		c, err := cert.Parse(t.DER)
+		if err == nil {
+			err = noteKey(tx, alg.Digest(c.Point))
+		}
+		if err != nil {
+			return err
+		}
+	}
 	_, err = tx.Exec(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, $10, $11)`,
 		leaf, t.Serial, nilIfEmpty(t.Pair), request, t.Profile, t.Use, t.Shard, t.DER, false, t.NotBefore.Unix(), t.NotAfter.Unix())
 	if err != nil || t.Status == nil {

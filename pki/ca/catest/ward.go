@@ -111,7 +111,11 @@ func (m *Memory) Take(_ context.Context, order string, no int, list []ca.Taken, 
 	if m.issued == nil {
 		m.issued = map[string]ca.Issued{}
 	}
+	m.escrowed = clone(m.escrowed)
 	for _, t := range list {
+		if c, err := cert.Parse(t.DER); err == nil && t.Use == "enc" {
+			m.escrowed[string(alg.Digest(c.Point))] = true
+		}
 		m.issued[plain(t.Serial)], m.leaves = t.Issued, append(m.leaves, t.Entry.Leaf)
 		if t.Status == nil {
 			continue
