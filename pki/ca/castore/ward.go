@@ -169,12 +169,10 @@ func (s *Store) Take(ctx context.Context, order string, no int, list []ca.Taken,
 }
 
 func takeOne(tx *sqldb.Tx, t ca.Taken, line audit.Entry) error {
-	var n int
-	if err := tx.Scan(`SELECT COUNT(*) FROM job WHERE sign_sn = $1 OR enc_sn = $2`, []any{t.Serial, t.Serial}, &n); err != nil {
-		return err
-	}
-	if n > 0 && t.Use != "enc" {
-		return ca.TakenSerial.At("serial", ca.TakenSerial.Clause).Because("%s", cert.SerialHex(t.Serial))
+	if t.Use != "enc" || len(t.Pair) == 0 { // else the other half has both serials
+		if err := unused(tx, t.Serial, t.Pair); err != nil {
+			return err
+		}
 	}
 	leaf, err := ledger.Append(tx, Log, t.Entry.Leaf)
 	if err != nil {
@@ -206,6 +204,23 @@ func takeOne(tx *sqldb.Tx, t ca.Taken, line audit.Entry) error {
 	c := t.Issued
 	c.Request = request
 	return change(tx, "takeover-"+cert.SerialHex(t.Serial), c, line.End)
+}
+
+// unused refuses serials that are on record.
+func unused(tx *sqldb.Tx, serials ...[]byte) error {
+	for _, sn := range serials {
+		if len(sn) == 0 {
+			continue
+		}
+		var n int
+		if err := tx.Scan(`SELECT COUNT(*) FROM job WHERE sign_sn = $1 OR enc_sn = $2`, []any{sn, sn}, &n); err != nil {
+			return err
+		}
+		if n > 0 {
+			return ca.TakenSerial.At("serial", ca.TakenSerial.Clause).Because("%s", cert.SerialHex(sn))
+		}
+	}
+	return nil
 }
 
 // takeJob keeps the request a certificate stands for, so that its serials and

@@ -97,7 +97,8 @@ func (m *Memory) Take(_ context.Context, order string, no int, list []ca.Taken, 
 		return nil
 	}
 	for _, t := range list {
-		if _, ok := m.issued[plain(t.Serial)]; ok {
+		_, used := m.issued[plain(t.Serial)]
+		if _, pair := m.issued[plain(t.Pair)]; used || pair && t.Use == "sign" {
 			return ca.TakenSerial.At("serial", ca.TakenSerial.Clause)
 		}
 		c, err := cert.Parse(t.DER)
@@ -256,6 +257,11 @@ func takenOnce(t *testing.T, s Guarding) {
 	}
 	if err := s.Take(ctx, "P1", 2, []ca.Taken{takenOf(t, key, own.Serials.Sign)}, Line("piece")); !errors.Is(err, ca.TakenSerial) {
 		t.Errorf("a serial of ours: %v", err)
+	}
+	paired := takenOf(t, key, []byte{0x10, 0x02})
+	paired.Pair = own.Serials.Sign
+	if err := s.Take(ctx, "P1", 2, []ca.Taken{paired}, Line("piece")); !errors.Is(err, ca.TakenSerial) {
+		t.Errorf("a serial of ours as the other half: %v", err)
 	}
 	if known, err := s.Known(ctx, [][]byte{one.Serial, own.Serials.Sign, {9, 9}}); err != nil || len(known) != 2 {
 		t.Errorf("%x %v", known, err)
