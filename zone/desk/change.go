@@ -79,6 +79,9 @@ func (p *Person) read(ctx context.Context, verb string, a Args) (out any, ok boo
 		if err := p.Call(ctx, http.MethodGet, "/api/v1/proposals/"+escape(id), nil, &v); err != nil {
 			return nil, true, err
 		}
+		if len(v.Result) == 0 {
+			return nil, true, proposal.NoResult.At("id", proposal.NoResult.Clause).Because("变更 %s 现为“%s”", id, v.StateTitle)
+		}
 		return map[string]string{"out": a.Out}, true, os.WriteFile(a.Out, v.Result, 0o600)
 	case "matters":
 		var v []proposals.MatterLine
