@@ -49,10 +49,11 @@ type Job struct {
 	Sealed   []byte
 	DER      Pair // what was signed
 	Shards   [2]int
-	Follows  string // request of the certificate it follows; empty for a first one
-	KeepsKey bool   // the signing key goes on from there
-	Body     string // registration body that took it; empty for the institution's own
-	Escrow   []byte // serial of the encryption certificate whose key is recovered; nil otherwise
+	Follows  string    // request of the certificate it follows; empty for a first one
+	KeepsKey bool      // the signing key goes on from there
+	Body     string    // registration body that took it; empty for the institution's own
+	Due      time.Time // when its certificates come into the directory; zero is at once
+	Escrow   []byte    // serial of the encryption certificate whose key is recovered; nil otherwise
 }
 
 // Pair is one value for each certificate of a pair; Enc is nil for a single one.
@@ -87,6 +88,7 @@ type Store interface {
 	LineStore
 	ResponderStore
 	RuleStore
+	ReleaseStore
 	// Refuse writes a refusal of authority to the trail, in its own transaction.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/hufu-pki/hufu/format/record"
 )
 
-// book is what the ledger says now: seventy octets and an index for each
+// book is what the ledger says now: eighty octets and an index for each
 // certificate, more only for those whose status changed.
 type book struct {
 	sync.RWMutex
@@ -29,6 +29,7 @@ type line struct {
 	serial [20]byte
 	digest [32]byte
 	until  int64 // notAfter, Unix seconds
+	due    int64 // when it comes into the directory, Unix seconds; 0 is at once
 	shard  int32
 	issuer uint8
 	size   uint8 // of the serial
@@ -46,6 +47,7 @@ type Subject struct {
 	Revoked bool
 	Reason  int
 	At      time.Time // of the revocation
+	Due     time.Time // when it comes into the directory; zero is at once
 
 	Scope  string // of a list
 	Number int64
@@ -101,6 +103,16 @@ func (b *book) take(e record.Entry) (k key, ok bool, err error) {
 			b.status[at] = s
 		}
 		return key{at: at}, ok, nil
+	case record.KindRelease:
+		r, err := record.ParseRelease(e.Body)
+		if err != nil {
+			return k, false, err
+		}
+		at, ok := b.where[b.hash(r.Issuer, r.Serial)]
+		if ok {
+			b.certs[at].due = min(b.certs[at].due, r.At.Unix())
+		}
+		return key{at: at}, ok, nil
 	case record.KindCRL:
 		l, err := record.ParseCRL(e.Body)
 		if err != nil {
@@ -120,6 +132,9 @@ func (b *book) issued(c record.Certificate) (key, bool, error) {
 	}
 	copy(l.serial[:], c.Serial)
 	copy(l.digest[:], c.Digest)
+	if !c.Due.IsZero() {
+		l.due = c.Due.Unix()
+	}
 	n := slices.Index(b.issuers, string(c.Issuer))
 	if n < 0 {
 		n = len(b.issuers)
@@ -143,6 +158,9 @@ func (b *book) subject(k key) Subject {
 	s := Subject{
 		Serial: l.serial[:l.size], Digest: l.digest[:], Shard: int(l.shard), Public: l.public, Until: time.Unix(l.until, 0),
 		Issuer: b.cas[b.issuers[l.issuer]],
+	}
+	if l.due != 0 {
+		s.Due = time.Unix(l.due, 0)
 	}
 	if st, ok := b.status[k.at]; ok && st.Revoked {
 		s.Revoked, s.Reason, s.At = true, st.Reason, st.At

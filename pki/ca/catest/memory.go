@@ -216,7 +216,7 @@ func (m *Memory) Record(_ context.Context, list []ca.Job, entries []ca.Publicati
 		if err := json.Unmarshal(j.Content, &app); err != nil {
 			return err
 		}
-		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign, NotBefore: j.From, NotAfter: j.To}
+		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign, NotBefore: j.From, NotAfter: j.To, Due: j.Due}
 		if j.Escrow != nil {
 			one.Pair = j.Escrow
 			enc := m.issued[plain(j.Escrow)]
@@ -257,6 +257,24 @@ func (m *Memory) Certificate(_ context.Context, serial []byte) (ca.Issued, error
 		return c, ca.NoCert.At("serial", ca.NoCert.Clause)
 	}
 	return c, nil
+}
+
+// Release has certificates that are not due come into the directory.
+func (m *Memory) Release(_ context.Context, serials [][]byte, entries []ca.Publication, line audit.Entry, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	issued := clone(m.issued)
+	for _, serial := range serials {
+		c, ok := issued[plain(serial)]
+		if !ok || !c.Due.After(at) {
+			return ca.NotWaiting.At("serial", ca.NotWaiting.Clause)
+		}
+		c.Due = at
+		issued[plain(serial)] = c
+	}
+	m.issued = issued
+	m.publish(entries, []audit.Entry{line})
+	return nil
 }
 
 const keyCompromise, caCompromise, hold = 1, 2, 6 // RFC 5280 §5.3.1
