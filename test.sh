@@ -34,6 +34,9 @@ go test ./...
 step "stores on PostgreSQL"
 ./test/postgres.sh go test -count=1 ./pki/... ./base/... ./casework/... ./access/...
 
+step "every story"
+go test -count=1 -timeout 20m ./test/story -long
+
 step "crash: kill -9 under load"
 go test -count=1 -timeout 20m ./test/crash -long
 

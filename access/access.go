@@ -38,6 +38,7 @@ const (
 	CAAdmin      Role = "ca.admin"       // 业务管理员
 	CAOperator   Role = "ca.operator"    // 业务操作员
 	CAAuditor    Role = "ca.auditor"     // 审计员
+	CACustodian  Role = "ca.custodian"   // 份额保管人
 
 	KMSuper      Role = "km.super"       // 密钥管理超级管理员
 	KMAuditAdmin Role = "km.audit-admin" // 密钥管理审计管理员
@@ -59,7 +60,7 @@ type System struct {
 
 // The systems.
 var (
-	CA = System{"ca", "证书认证系统", []Role{CASuper, CAAuditAdmin, CAAdmin, CAOperator, CAAuditor}, CAAuditor, CAAuditAdmin}
+	CA = System{"ca", "证书认证系统", []Role{CASuper, CAAuditAdmin, CAAdmin, CAOperator, CAAuditor, CACustodian}, CAAuditor, CAAuditAdmin}
 	RA = System{"ra", "注册系统", []Role{RASuper, RAAuditAdmin, RAAdmin, RAClerk, RAReviewer, RAProducer, RAAuditor}, RAAuditor, RAAuditAdmin}
 	KM = System{"km", "密钥管理系统", []Role{KMSuper, KMAuditAdmin, KMAdmin, KMOperator, KMAuditor, KMForensic}, KMAuditor, KMAuditAdmin}
 )
@@ -69,7 +70,7 @@ var RoleTitles = map[Role]string{
 	Machine: "系统",
 	RAClerk: "录入员", RAReviewer: "审核员", RAProducer: "制证员", RAAdmin: "注册业务管理员", RAAuditor: "注册审计员",
 	RASuper: "注册超级管理员", RAAuditAdmin: "注册审计管理员",
-	CASuper: "超级管理员", CAAuditAdmin: "审计管理员", CAAdmin: "业务管理员", CAOperator: "业务操作员", CAAuditor: "审计员",
+	CASuper: "超级管理员", CAAuditAdmin: "审计管理员", CAAdmin: "业务管理员", CAOperator: "业务操作员", CAAuditor: "审计员", CACustodian: "份额保管人",
 	KMSuper: "密钥管理超级管理员", KMAuditAdmin: "密钥管理审计管理员", KMAdmin: "密钥管理业务管理员", KMOperator: "密钥管理业务操作员", KMAuditor: "密钥管理审计员", KMForensic: "司法取证员",
 	Holder: "证书持有人",
 }

@@ -320,14 +320,37 @@ func (f *Folder) partials(size int64) (paths []string, err error) {
 	return paths, err
 }
 
-// write is safe to repeat: a path has one content for ever.
+// write is safe to repeat: a path has one content for ever. What is there
+// already is left alone, for somebody may be reading it; what a crash has cut
+// short is replaced at one stroke.
 func (f *Folder) write(path string, data []byte) error {
 	full := filepath.Join(f.Dir, filepath.FromSlash(path))
-	if err := os.WriteFile(full, data, 0o640); !errors.Is(err, fs.ErrNotExist) {
+	err := create(full, data)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(full), 0o750); err != nil {
+			return err
+		}
+		err = create(full, data)
+	}
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(full), 0o750); err != nil {
+	if have, err := os.ReadFile(full); err == nil && bytes.Equal(have, data) {
+		return nil
+	}
+	whole := filepath.Join(f.Dir, ".tile.new")
+	if err := os.WriteFile(whole, data, 0o640); err != nil {
 		return err
 	}
-	return os.WriteFile(full, data, 0o640)
+	return os.Rename(whole, full)
+}
+
+// create writes a file that nobody has a name for yet.
+func create(full string, data []byte) error {
+	file, err := os.OpenFile(full, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Close())
 }

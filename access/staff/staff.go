@@ -2,7 +2,8 @@
 // person's certificate from application to revocation. (人员管理)
 //
 // The chain of creation is a table (GM/T 0034 §8.1.3, §9.2.3, §10.1): super and
-// audit administrators are peers made by a ceremony, and nobody appoints alone.
+// audit administrators are peers made by a ceremony, or by as many custodians as
+// hold one, and nobody appoints alone.
 package staff
 
 import (
@@ -29,32 +30,49 @@ type Grant struct {
 	Propose access.Role
 	Confirm access.Role
 	Prefix  string // of the ids of such people
+	// Top is set for super and audit administrators, whom nobody in office makes:
+	// three custodians do, as at the ceremony, one proposing, one agreeing, one
+	// releasing. Their peer freezes them alone.
+	Top *Top
+}
+
+// Top is how the people at the top are looked after.
+type Top struct {
+	Freeze access.Role // the peer
+	Quorum int         // custodians beside the two who propose and agree
 }
 
 // CA is the chain of the certification system. Registration administrators and
 // auditors are made by the CA's operators (GM/T 0034 §8.1.3).
 var CA = []Grant{
-	{access.CAAdmin, access.CASuper, access.CAAuditAdmin, "ca-"},
-	{access.CAAuditor, access.CAAuditAdmin, access.CASuper, "ca-"},
-	{access.CAOperator, access.CAAdmin, access.CASuper, "ca-"},
-	{access.RAAdmin, access.CAOperator, access.CAOperator, "ra-"},
-	{access.RAAuditor, access.CAOperator, access.CAOperator, "ra-"},
+	{access.CASuper, access.CACustodian, access.CACustodian, "ca-", &Top{access.CAAuditAdmin, 1}},
+	{access.CAAuditAdmin, access.CACustodian, access.CACustodian, "ca-", &Top{access.CASuper, 1}},
+	{access.RASuper, access.CACustodian, access.CACustodian, "ra-", &Top{access.CAAuditAdmin, 1}},
+	{access.RAAuditAdmin, access.CACustodian, access.CACustodian, "ra-", &Top{access.CASuper, 1}},
+	{access.CACustodian, access.CAAdmin, access.CASuper, "ca-", nil},
+	{access.CAAdmin, access.CASuper, access.CAAuditAdmin, "ca-", nil},
+	{access.CAAuditor, access.CAAuditAdmin, access.CASuper, "ca-", nil},
+	{access.CAOperator, access.CAAdmin, access.CASuper, "ca-", nil},
+	{access.RAAdmin, access.CAOperator, access.CAOperator, "ra-", nil},
+	{access.RAAuditor, access.CAOperator, access.CAOperator, "ra-", nil},
 }
 
 // RA is the chain of a registration system: its operators are made by its
 // business administrator.
 var RA = []Grant{
-	{access.RAClerk, access.RAAdmin, access.RASuper, "ra-"},
-	{access.RAReviewer, access.RAAdmin, access.RASuper, "ra-"},
-	{access.RAProducer, access.RAAdmin, access.RASuper, "ra-"},
+	{access.RAClerk, access.RAAdmin, access.RASuper, "ra-", nil},
+	{access.RAReviewer, access.RAAdmin, access.RASuper, "ra-", nil},
+	{access.RAProducer, access.RAAdmin, access.RASuper, "ra-", nil},
 }
 
 // KM is the chain of the key management system.
 var KM = []Grant{
-	{access.KMAdmin, access.KMSuper, access.KMAuditAdmin, "km-"},
-	{access.KMAuditor, access.KMAuditAdmin, access.KMSuper, "km-"},
-	{access.KMOperator, access.KMAdmin, access.KMSuper, "km-"},
-	{access.KMForensic, access.KMAdmin, access.KMSuper, "km-"},
+	{access.KMSuper, access.KMForensic, access.KMForensic, "km-", &Top{access.KMAuditAdmin, 1}},
+	{access.KMAuditAdmin, access.KMForensic, access.KMForensic, "km-", &Top{access.KMSuper, 1}},
+	{access.KMAdmin, access.KMSuper, access.KMAuditAdmin, "km-", nil},
+	{access.KMAuditor, access.KMAuditAdmin, access.KMSuper, "km-", nil},
+	{access.KMOperator, access.KMAdmin, access.KMSuper, "km-", nil},
+	{access.KMForensic, access.KMAdmin, access.KMSuper, "km-", nil},
 }
 
 // Change is what a proposal about a person says.
@@ -108,8 +126,14 @@ func (k *Keeper) Matters(chain []Grant) (list []proposal.Matter) {
 			if k.Ask != nil {
 				m.Do = k.Ask
 			}
+			if g.Top != nil {
+				m.Quorum, m.Release = g.Top.Quorum, g.Confirm
+			}
 			if m.Fields = reasonFields; v.verb == Freeze {
-				m.Confirm = ""
+				m.Confirm, m.Quorum = "", 0
+				if g.Top != nil {
+					m.Propose = g.Top.Freeze
+				}
 			}
 			if v.verb == Add || v.verb == Renew {
 				m.Fields = keyFields(v.verb, g.Prefix)

@@ -19,6 +19,7 @@ import (
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/casework"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/alg"
 )
@@ -78,7 +79,7 @@ func open(t testing.TB, db *sqldb.DB) *world {
 		}}
 	w.Desk = (&proposal.Desk{DB: db, Now: clock, People: access.Desk{Site: "证书认证系统", People: w.staff, Now: clock}, Matters: w.keeper.Matters(staff.CA)}).Start()
 	for id, role := range map[access.PersonID]access.Role{"ca-super": access.CASuper, "ca-audit-admin": access.CAAuditAdmin, "ca-admin": access.CAAdmin,
-		"ca-operator": access.CAOperator, "ca-operator2": access.CAOperator, "ca-auditor": access.CAAuditor} {
+		"ca-operator": access.CAOperator, "ca-operator2": access.CAOperator, "ca-auditor": access.CAAuditor, "ca-custodian1": access.CACustodian, "ca-custodian2": access.CACustodian, "ca-custodian3": access.CACustodian} {
 		w.staff.Hire(t, id, role)
 	}
 	return w
@@ -113,10 +114,14 @@ func (w *world) agree(t testing.TB, matter string, c staff.Change) string {
 		t.Fatal(err)
 	}
 	hands := map[access.Role][]access.PersonID{access.CASuper: {"ca-super"}, access.CAAuditAdmin: {"ca-audit-admin"}, access.CAAdmin: {"ca-admin"}, access.CAOperator: {"ca-operator", "ca-operator2"}}
+	hands[access.CACustodian] = []access.PersonID{"ca-custodian1", "ca-custodian3", "ca-custodian2"}
 	r, err := w.act(t, hands[m.Propose][0], order(matter, c))
 	if err == nil && m.Confirm != "" {
 		list := hands[m.Confirm]
 		_, err = w.act(t, list[len(list)-1], proposal.Order{Act: proposal.Confirm, ID: r.ID})
+	}
+	if err == nil && m.Quorum > 0 {
+		_, err = w.act(t, hands[m.Release][1], proposal.Order{Act: proposal.Release, ID: r.ID})
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", matter, err)
@@ -149,7 +154,8 @@ func adding(t testing.TB, id, name string, key *sm2.PrivateKey) staff.Change {
 }
 
 // Nobody appoints alone, nobody appoints their peers, and super and audit
-// administrators are made by no proposal at all (GM/T 0034 §8.1.3, §9.2.3).
+// administrators are made by three custodians, none of whom they appoint alone
+// (GM/T 0034 §8.1.3, §9.2.3).
 func TestTheChainOfCreation(t *testing.T) {
 	made := map[access.Role]bool{}
 	for system, chain := range map[string][]staff.Grant{"ca": staff.CA, "ra": staff.RA, "km": staff.KM} {
@@ -166,13 +172,17 @@ func TestTheChainOfCreation(t *testing.T) {
 			if one := m.Confirm == ""; one != strings.HasPrefix(m.Name, "people.freeze:") {
 				t.Errorf("%s needs a second signature: %v", m.Name, !one)
 			}
+			top := strings.HasSuffix(m.Name, ".super") || strings.HasSuffix(m.Name, ".audit-admin")
+			if two := m.Quorum == 0; two == (top && m.Confirm != "") {
+				t.Errorf("%s: %d custodians beside two", m.Name, m.Quorum)
+			}
 			if m.Title == "" || m.Clause == "" || len(m.Fields) == 0 {
 				t.Errorf("%s is not explained", m.Name)
 			}
 		}
 	}
 	for role := range access.RoleTitles {
-		top := slices.Contains([]access.Role{access.CASuper, access.CAAuditAdmin, access.RASuper, access.RAAuditAdmin, access.KMSuper, access.KMAuditAdmin, access.Machine, access.Holder}, role)
+		top := slices.Contains([]access.Role{access.Machine, access.Holder}, role)
 		if made[role] == top {
 			t.Errorf("%s is made by a proposal: %v", role, made[role])
 		}
@@ -468,4 +478,47 @@ func TestSignaturesOutliveTheSigner(t *testing.T) {
 			t.Errorf("a later signature: %v", err)
 		}
 	})
+}
+
+// A super administrator's life: the peer freezes at once, three custodians give
+// the right back, renew and revoke; two of them, or one twice, do not.
+func TestThePeopleAtTheTop(t *testing.T) {
+	w := open(t, accesstest.Database(t))
+	w.comes(t, "freeze:ca.super", staff.Change{ID: "ca-super", Reason: "疑似泄露"}, "done")
+	if p, err := w.staff.Current(t.Context(), "ca-super"); err != nil || !p.Disabled {
+		t.Errorf("%+v %v", p, err)
+	}
+	if _, err := w.act(t, "ca-audit-admin", order("unfreeze:ca.super", staff.Change{ID: "ca-super", Reason: "查明"})); !errors.Is(err, casework.NotYours) {
+		t.Errorf("the peer gives the right back alone: %v", err)
+	}
+	r, err := w.act(t, "ca-custodian1", order("unfreeze:ca.super", staff.Change{ID: "ca-super", Reason: "查明"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.act(t, "ca-custodian1", proposal.Order{Act: proposal.Confirm, ID: r.ID}); !errors.Is(err, casework.SamePerson) {
+		t.Errorf("agreed with themselves: %v", err)
+	}
+	if _, err := w.act(t, "ca-custodian2", proposal.Order{Act: proposal.Confirm, ID: r.ID}); err != nil {
+		t.Fatal(err)
+	}
+	w.carry(t)
+	if p, _ := w.staff.Current(t.Context(), "ca-super"); !p.Disabled {
+		t.Error("two custodians were enough")
+	}
+	if _, err := w.act(t, "ca-custodian2", proposal.Order{Act: proposal.Release, ID: r.ID}); !errors.Is(err, casework.SamePerson) {
+		t.Errorf("one signs twice: %v", err)
+	}
+	if _, err := w.act(t, "ca-custodian3", proposal.Order{Act: proposal.Release, ID: r.ID}); err != nil {
+		t.Fatal(err)
+	}
+	w.carry(t)
+	if p, _ := w.staff.Current(t.Context(), "ca-super"); p.Disabled {
+		t.Error("still frozen")
+	}
+	w.comes(t, "renew:ca.super", staff.Change{ID: "ca-super", CSR: accesstest.Request(t, "ca-super", accesstest.Key(t))}, "done")
+	w.comes(t, "add:ca.super", adding(t, "ca-super2", "继任", accesstest.Key(t)), "done")
+	w.comes(t, "revoke:ca.super", staff.Change{ID: "ca-super", Reason: "离任"}, "done")
+	if _, err := w.staff.Current(t.Context(), "ca-super"); !errors.Is(err, access.NoSuchPerson) {
+		t.Error(err)
+	}
 }

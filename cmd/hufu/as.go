@@ -106,10 +106,14 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 	switch {
 	case c.Verb == "audit":
 		return p.Audit(ctx, a)
+	case c.Room == "ra" && c.Verb == "due":
+		return p.Due(ctx, "", "")
 	case c.Room == "ra":
 		return p.RA(ctx, c.Verb, a)
 	case c.Room == "ca" && c.Verb == "statistics":
 		return c.statistics(ctx, p)
+	case c.Room == "km" && c.Verb == "due":
+		return p.Due(ctx, c.To, c.After)
 	case c.Room == "ca" && c.Verb == "registrars":
 		var v json.RawMessage
 		return &v, p.Call(ctx, "GET", "/api/v1/registrars", nil, &v)
@@ -119,7 +123,7 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 		var v json.RawMessage
 		return &v, p.Call(ctx, "GET", "/api/v1/pool", nil, &v)
 	}
-	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 profile setting statistics registrars，km 另有 pool", c.Room, c.Verb, desk.ChangeVerbs)}
+	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 profile setting statistics registrars，km 另有 pool due", c.Room, c.Verb, desk.ChangeVerbs)}
 }
 
 // print shows a result: JSON for programs, lines for people.

@@ -30,6 +30,7 @@ type backupRunCmd struct {
 	To      string   `required:"" help:"备份库目录；没有则建立。"`
 	Quorum  int      `help:"打开备份库所需的恢复负责人人数；省略为任何一人。"`
 	Officer []string `help:"恢复负责人的证书（PEM），可多次；建库时指定。"`
+	Holder  []string `sep:"none" help:"到场保管人的目录，可多次；CA 的密钥已分管时须给出。"`
 	People  bool     `help:"连同 people/ 中各人的加密私钥（默认不备份）。"`
 	JSON    bool     `help:"输出 JSON。"`
 }
@@ -42,6 +43,10 @@ func (c *backupRunCmd) Run(ctx context.Context) error {
 			return err
 		}
 		b.Officers = append(b.Officers, k)
+	}
+	var err error
+	if b.Present, err = openAll(c.Holder); err != nil {
+		return err
 	}
 	r, err := backup.Backup(ctx, b)
 	if errors.Is(err, plant.ErrBusy) {
@@ -165,6 +170,7 @@ type restoreCmd struct {
 	Set       int      `help:"第几集；省略为最新。"`
 	LedgerKey string   `name:"ledger-key" help:"账本公钥（PEM）；省略则相信备份库所记的。"`
 	Missing   string   `help:"已发布的账本（目录、ZIP 或网址）：列出并补回数据库缺少的记录。"`
+	Holder    []string `sep:"none" help:"到场保管人的目录，可多次；补回时 CA 的密钥已分管则须给出。"`
 	DryRun    bool     `name:"dry-run" help:"与 --missing 同用：只列出，不补回。"`
 	JSON      bool     `help:"输出 JSON。"`
 }
@@ -179,13 +185,17 @@ func (c *restoreCmd) Run(ctx context.Context) error {
 		defer done()
 		published = src
 	}
+	present, err := openAll(c.Holder)
+	if err != nil {
+		return err
+	}
 	switch {
 	case c.Repo == "" && published == nil:
 		return &desk.Usage{Text: "请给出备份库，或用 --missing 给出已发布的账本"}
 	case c.Repo != "" && c.DryRun:
 		return &desk.Usage{Text: "--dry-run 只与 --missing 同用，不带备份库"}
 	case c.Repo == "":
-		r, err := backup.Reconcile(ctx, backup.Reconciliation{Dir: c.To, Published: published, DryRun: c.DryRun, Now: now, Progress: os.Stderr})
+		r, err := backup.Reconcile(ctx, backup.Reconciliation{Dir: c.To, Published: published, DryRun: c.DryRun, Present: present, Now: now, Progress: os.Stderr})
 		if errors.Is(err, plant.ErrBusy) {
 			return fmt.Errorf("%w: %w", errExit1, err)
 		}
@@ -203,7 +213,7 @@ func (c *restoreCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := backup.Restore(ctx, backup.Restoration{Repo: c.Repo, To: c.To, Keys: private, Set: c.Set, LedgerKey: key, Published: published, Now: now, Progress: os.Stderr})
+	r, err := backup.Restore(ctx, backup.Restoration{Repo: c.Repo, To: c.To, Keys: private, Set: c.Set, LedgerKey: key, Published: published, Present: present, Now: now, Progress: os.Stderr})
 	if err != nil || c.JSON {
 		return errors.Join(err, jsonUnless(err, r))
 	}

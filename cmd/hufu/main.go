@@ -37,6 +37,8 @@ type commands struct {
 	Roles     rolesCmd     `cmd:"" help:"角色权限表：谁可以办理什么。"`
 	Describe  describeCmd  `cmd:"" help:"系统说明：组成、功能、证书内容、算法、密钥清单（材料3）。"`
 	Root      rootCmd      `cmd:"" help:"离线根：建立、收入请求、签发、撤销。"`
+	Ceremony  ceremonyCmd  `cmd:"" help:"密钥仪式：分管、更换份额、销毁、纪要。"`
+	Custodian custodianCmd `cmd:"" help:"份额保管人：启动时交出份额。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
 }
 
@@ -85,7 +87,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, usageText(err))
 		return exitUsage
 	}
-	return code(k.Run())
+	return code(k.Run(commandName(k.Command())))
 }
 
 // code says what went wrong in the way the contract has it.
@@ -122,5 +124,8 @@ func code(err error) int {
 
 // errExit1 marks failures the contract gives exit code 1.
 var errExit1 = errors.New("未办理")
+
+// commandName is the command as it was typed, for those that share a body.
+type commandName string
 
 func now() time.Time { return time.Now() }

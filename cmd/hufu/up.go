@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/hufu-pki/hufu/pki/ra"
@@ -16,6 +17,8 @@ type upCmd struct {
 	BasePort  int    `help:"起始端口，使用其后共 40 个端口。" default:"18440"`
 	PublicURL string `name:"public-url" help:"确认证书中写入的公共地址仍可访问。"`
 
+	Quorum bool `help:"把 CA 和密钥管理系统的密钥分给保管人（3/5）：此后每次启动须 3 名保管人交出份额。"`
+
 	RemindDays      []int  `name:"remind-days" help:"证书到期前多少天各提醒一次，由小到大。" default:"7,30,60"`
 	OCSPNeverIssued string `name:"ocsp-never-issued" help:"从未签发的序列号答 unknown，或按 RFC 6960 §2.2 答 revoked。" enum:"unknown,revoked" default:"unknown"`
 
@@ -27,7 +30,7 @@ type upCmd struct {
 }
 
 func (c *upCmd) Run(ctx context.Context) error {
-	conf := up.Config{Dir: c.Dir, Addr: c.Addr, BasePort: c.BasePort, PublicURL: c.PublicURL, Now: now, Out: os.Stdout, Remind: c.RemindDays, ExtendedRevoked: c.OCSPNeverIssued == "revoked"}
+	conf := up.Config{Dir: c.Dir, Addr: c.Addr, BasePort: c.BasePort, PublicURL: c.PublicURL, Now: now, Out: os.Stdout, Quorum: c.Quorum, Log: slog.Default().Handler(), Remind: c.RemindDays, ExtendedRevoked: c.OCSPNeverIssued == "revoked"}
 	if err := ra.RemindDays(c.RemindDays); err != nil {
 		return err
 	}

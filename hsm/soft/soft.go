@@ -112,6 +112,9 @@ func (d *Device) store(label, kind string, secret []byte) error {
 	if err != nil {
 		return err
 	}
+	if note, gone := Destroyed(d.dir, label); gone { // a label names one key for ever
+		return fmt.Errorf("%s：%w：%s", label, ErrDestroyed, note)
+	}
 	nonce := random(d.kek.NonceSize())
 	data, err := json.Marshal(file{1, kind, d.kek.Seal(nonce, nonce, secret, []byte(kind+":"+label))})
 	if err != nil {
@@ -124,6 +127,9 @@ func (d *Device) load(label, kind string) ([]byte, error) {
 	name, err := d.path(label)
 	if err != nil {
 		return nil, err
+	}
+	if note, gone := Destroyed(d.dir, label); gone {
+		return nil, fmt.Errorf("%s：%w：%s", label, ErrDestroyed, note)
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {

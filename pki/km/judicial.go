@@ -271,7 +271,23 @@ func (c *Court) find(ctx context.Context, w *Warrant) (Record, error) {
 			return rec, nil
 		}
 	}
-	return Record{}, NoRecord.At("serial", judicialClause).Because("%.40q", w.Serial)
+	return Record{}, c.none(ctx, serial, w.Serial)
+}
+
+// none says that no key is kept, and when it was destroyed if it was.
+func (c *Court) none(ctx context.Context, serial []byte, shown string) error {
+	if gone, ok := c.Store.(RetentionStore); ok {
+		for _, ca := range c.Vault.known {
+			at, proposal, was, err := gone.WasDestroyed(ctx, ca.id, serial)
+			if err != nil {
+				return err
+			}
+			if was {
+				return Destroyed.At("serial", Destroyed.Clause).Because("%s 于 %s 销毁，变更 %s", cert.SerialHex(serial), at.In(beijing).Format("2006-01-02"), proposal)
+			}
+		}
+	}
+	return NoRecord.At("serial", judicialClause).Because("%.40q", shown)
 }
 
 // accept checks that a share is the custodian's own and keeps it sealed.

@@ -138,6 +138,11 @@ func (r *Registrar) Number(ctx context.Context, id, reason string, who access.Pe
 	if err != nil {
 		return "", "", err
 	}
+	if at, proposal, gone, err := r.Store.WasForgotten(ctx, id); err != nil {
+		return "", "", err
+	} else if gone {
+		return "", "", Forgotten.At("id", Forgotten.Clause).Because("%s 销毁，变更 %s", at.In(beijing).Format("2006-01-02"), proposal)
+	}
 	if kind, number, err = r.document(rec); err != nil {
 		return "", "", err
 	}

@@ -133,6 +133,7 @@ type Store interface {
 	UnitStore
 	BulkStore
 	ReminderStore
+	RetentionStore
 	FigureStore
 	// Refuse writes a refusal of authority to the trail.
 	Refuse(ctx context.Context, line audit.Entry) error

@@ -20,6 +20,8 @@ var (
 	Pending       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}
 	NotAsker      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
 	NotYours      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}
+	NotDue        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_due", Text: "身份材料未到可以销毁的时间", Clause: "电子政务电子认证服务管理办法第二十四条", Fix: "身份材料须在证书失效后保存满期限；请改填更早的日期"}
+	Forgotten     = &refusal.Reason{Kind: refusal.NotFound, Code: "ra.forgotten", Text: "身份材料已按保存期限销毁", Clause: "电子政务电子认证服务管理办法第二十四条", Fix: "销毁纪要见所列变更"}
 	TooMany       = &refusal.Reason{Kind: refusal.Limit, Code: "ra.too_many", Text: "一次办理的件数过多", Clause: "GM/T 0034 §10.1", Fix: "请分批办理"}
 	NoIDs         = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.no_ids", Text: "没有指定要办理的案件", Clause: "GM/T 0034 §10.1", Fix: "请在 ids 中给出案件编号，或在列表中选择；整批变更请给出 bulk"}
 	NothingLeft   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.nothing_left", Text: "没有可以办理的案件或证书", Clause: "GM/T 0034 §10.1", Fix: "请查看批量变更的进度"}

@@ -222,5 +222,5 @@ assert.deepEqual(standing('ca', 'ca-admin', 'ca-operator'), ['active'], 'not sig
 await press(caAudit, '[data-sign-out]');
 await caAudit.waitForSelector('h1:has-text("登录")');
 
-const count = await finish(['录入第一件申请', '新申请', '批量录入', '撤销证书', '查证书', '审计', '帮助']); // pressed in console.mjs
+const count = await finish(['归档、统计与系统日志', '新增份额保管人', '录入第一件申请', '新申请', '批量录入', '撤销证书', '查证书', '审计', '帮助']); // pressed in console.mjs
 console.log(`manage: ${count} buttons pressed; three people made, renewed, frozen, brought back and revoked`);

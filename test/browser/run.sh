@@ -11,4 +11,4 @@ trap 'kill $pid 2>/dev/null; wait $pid 2>/dev/null; rm -rf "$dir"' EXIT
 for _ in $(seq 100); do [ -f "$dir/D/endpoints.json" ] && break; sleep 0.1; done
 [ -f "$dir/D/endpoints.json" ] || { cat "$dir/up.log" >&2; exit 1; }
 export HUFU="$dir/hufu"
-for t in ${TESTS:-console manage self authority units narrow}; do node $t.mjs "$dir/D" "${SCREENS:-}"; done
+for t in ${TESTS:-console manage self authority units narrow archive}; do node $t.mjs "$dir/D" "${SCREENS:-}"; done

@@ -5,6 +5,7 @@ package matrix
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/staff"
+	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -59,6 +61,18 @@ func table() map[string]map[string]string {
 				}
 			}
 		}
+		for role, hands := range tops[system] {
+			for _, v := range verbs {
+				name := "people." + v + ":" + role
+				if v == staff.Freeze {
+					all[system][name+"/propose"] = hands[1]
+					continue
+				}
+				for _, step := range []string{"propose", "confirm", "reject", "withdraw", "release"} {
+					all[system][name+"/"+step] = hands[0]
+				}
+			}
+		}
 	}
 	return all
 }
@@ -91,6 +105,7 @@ type attempt struct {
 // world is every system, running, with everybody signed in.
 type world struct {
 	t       *testing.T
+	dir     string
 	e       desk.Endpoints
 	people  map[string]*desk.Person
 	refused map[string]map[attempt]int // by system
@@ -112,7 +127,7 @@ func open(t *testing.T) *world {
 			t.Error(failed)
 		}
 	})
-	w := &world{t: t, people: map[string]*desk.Person{}, refused: map[string]map[attempt]int{"ca": {}, "ra": {}, "km": {}}}
+	w := &world{t: t, dir: dir, people: map[string]*desk.Person{}, refused: map[string]map[attempt]int{"ca": {}, "ra": {}, "km": {}}}
 	for w.e.RA == "" {
 		select {
 		case <-ended:
@@ -130,6 +145,9 @@ func open(t *testing.T) *world {
 	}
 	w.signIn("ca", "ca-operator2")
 	w.signIn("km", "km-forensic2")
+	w.signIn("km", "km-forensic3")
+	w.signIn("ca", "ca-custodian2")
+	w.signIn("ca", "ca-custodian3")
 	return w
 }
 
@@ -152,8 +170,8 @@ func base() int {
 
 // holder is who holds a role since the ceremony.
 func holder(r access.Role) string {
-	if r == access.KMForensic {
-		return "km-forensic1"
+	if r == access.KMForensic || r == access.CACustodian {
+		return strings.Replace(string(r), ".", "-", 1) + "1"
 	}
 	return strings.Replace(string(r), ".", "-", 1)
 }
@@ -370,7 +388,7 @@ func (w *world) audited(s access.System) {
 // tried; an operation nobody listed fails the test.
 var covered = map[string]string{
 	"session-prepare": "read", "session-begin": "read", "session-end": "read", "me": "read", "overview": "read", "people": "read", "person-cert": "read", "matters": "read", "proposals": "read", "proposal": "read", "proposal-result": "read", "custody": "km.custody", "key": "km.pool", "drills": "km.pool", "statistics": "ca.statistics", "statistics-csv": "ca.statistics", "rules": "ca.rules", "profile-version": "ca.rules", "evidence-file": "ra.evidence-file",
-	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "pool": "km.pool",
+	"proposal-prepare": "people.", "proposal-act": "people.", "audit-list": "audit.list", "audit-export": "audit.export", "audit-mark": "audit.mark", "audit-mark-prepare": "audit.mark", "audit-archives": "audit.archives", "audit-archive-file": "audit.archives", "audit-archived": "audit.archives", "audit-figures": "audit.figures", "system-log": "audit.system-log", "audit-archive-prepare": "audit.archive", "audit-archive": "audit.archive", "pool": "km.pool",
 	"draft": "ra.draft", "sheet": "ra.sheet", "evidence": "ra.evidence", "package": "ra.package", "package-zip": "ra.package", "act": "ra.issue/", "act-prepare": "ra.issue/",
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "number-key": "ra.read", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
@@ -398,6 +416,9 @@ func (w *world) everyOperation() {
 		for path, ops := range doc.Paths {
 			for _, op := range ops {
 				act := covered[op.OperationID]
+				if op.OperationID == "due" {
+					act = map[string]string{"km": "km.pool", "ra": "ra.due"}[s.Name]
+				}
 				if act == "" || !slices.ContainsFunc(slices.Collect(maps.Keys(table()[s.Name])), func(a string) bool { return strings.HasPrefix(a, act) }) {
 					w.t.Errorf("%s %s (%s): no act of the table covers it", s.Name, path, op.OperationID)
 				}
@@ -437,7 +458,22 @@ func (w *world) tries() map[string]try {
 			}
 			return code
 		}
+		w.close(s)
+		m[s.Name+" audit.archives"] = gets("audit/archives", "audit/archives/1", "audit/archives/1/file")
+		m[s.Name+" audit.figures"] = gets("audit/figures")
+		m[s.Name+" audit.system-log"] = gets("system-log")
+		m[s.Name+" audit.archive"] = func(r access.Role) string {
+			if r == s.Auditor { // something to close
+				w.mark(s)
+			}
+			code := w.call(holder(r), "POST", "/api/v1/audit/archive/prepare", struct{}{}, new(api.Prepared))
+			if code != "" {
+				w.call(holder(r), "POST", "/api/v1/audit/archive", map[string]any{"last": 0, "claim": access.Claim{Cert: w.people[holder(r)].Cert, At: time.Now(), Nonce: rand.Text(), Signature: []byte{1}}}, nil)
+			}
+			return code
+		}
 		w.changes(m, s)
+		w.top(m, s)
 	}
 	id := w.sign("ca-admin", "/api/v1/proposals", propose("people.revoke:ca.operator", staff.Change{ID: "ca-operator2", Reason: "核对"}))
 	m["ca read"] = gets("me", "overview", "people", "people/ca-admin/cert", "matters", "proposals", "proposals/"+id, "proposals/"+id+"/result")
@@ -461,15 +497,90 @@ func (w *world) tries() map[string]try {
 	enc := w.cases(m, gets)
 	w.court(m, enc)
 	m["km km.custody"] = gets("custody")
-	m["km km.pool"] = gets("pool", "drills", "keys/"+enc)
+	m["km km.pool"] = gets("pool", "drills", "due", "keys/"+enc)
 	w.matter(m, "km", "km.marks", map[string]int{"low": 100, "high": 200}, "km-operator", "km-admin")
 	w.matter(m, "km", "km.master", map[string]string{"reason": "核对"}, "km-admin", "km-super")
+	w.age(enc)
+	w.outlive()
+	m["ra ra.due"] = gets("due")
+	w.matter(m, "ra", "ra.forget", map[string]string{"audience": "government", "before": time.Now().AddDate(-11, 0, 0).Format("2006-01-02"), "reason": "核对"}, "ra-admin", "ra-super")
+	old := map[string]string{"before": time.Now().AddDate(-11, 0, 0).Format("2006-01-02"), "reason": "核对"}
+	w.matter(m, "km", "km.destroy", old, "km-operator", "km-admin")
+	agreed := w.agree("km.destroy", old, "km-operator", "km-admin")
+	m["km km.destroy/release"] = func(r access.Role) string {
+		return w.order(holder(r), "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": agreed})
+	}
 	for _, name := range []string{"km.make", "km.drill"} {
 		m["km "+name+"/propose"] = func(r access.Role) string {
 			return w.order(holder(r), "/api/v1/proposals", propose(name, map[string]int{"count": 1}))
 		}
 	}
 	return m
+}
+
+// mark marks all there is, close closes it as a period.
+func (w *world) mark(s access.System) { w.audits(s, "mark") }
+
+func (w *world) close(s access.System) {
+	w.mark(s)
+	w.audits(s, "archive")
+}
+
+func (w *world) audits(s access.System, act string) {
+	who := holder(s.Auditor)
+	var st api.Prepared
+	w.must(who, "POST", "/api/v1/audit/"+act+"/prepare", struct{}{}, &st)
+	claim, err := w.people[who].Claim(st)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.must(who, "POST", "/api/v1/audit/"+act, map[string]any{"last": st.Last, "claim": claim}, nil)
+}
+
+// age makes one archived key so old that it may be destroyed.
+func (w *world) age(but string) {
+	w.t.Helper()
+	db, err := sqldb.Open(w.t.Context(), filepath.Join(w.dir, "km", "km.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	not, err := hex.DecodeString(but)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = db.Write(w.t.Context(), func(tx *sqldb.Tx) error {
+		n, err := tx.Exec(`UPDATE held SET state = 3, retired_at = 1 WHERE pair = (SELECT MIN(pair) FROM held WHERE state = 2 AND serial <> $1)`, not)
+		if err != nil || n != 1 {
+			return errors.Join(err, fmt.Errorf("%d keys", n))
+		}
+		_, err = tx.Exec(`UPDATE vault SET in_use = in_use - 1, history = history + 1`)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// outlive makes one certificate's end so long ago that what identified its
+// holder may be destroyed.
+func (w *world) outlive() {
+	w.t.Helper()
+	db, err := sqldb.Open(w.t.Context(), filepath.Join(w.dir, "ra", "ra.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Write(w.t.Context(), func(tx *sqldb.Tx) error {
+		n, err := tx.Exec(`UPDATE cases SET not_after = 1 WHERE id = (SELECT MIN(id) FROM cases WHERE not_after > 0 AND identity IS NOT NULL AND profile = 'person-dual')`)
+		if err == nil && n != 1 {
+			err = fmt.Errorf("%d cases", n)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func propose(matter string, content any) map[string]any {
@@ -529,6 +640,54 @@ func (w *world) changes(m map[string]try, s access.System) {
 						who = and // nobody agrees with themselves
 					}
 					return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": id})
+				}
+			}
+		}
+	}
+}
+
+// top are the changes to those at the top: three custodians take a step each.
+func (w *world) top(m map[string]try, s access.System) {
+	for role, hands := range tops[s.Name] {
+		one := holder(access.Role(hands[0]))
+		two, three := one[:len(one)-1]+"2", one[:len(one)-1]+"3"
+		prefix := role[:2]
+		person := func(kind string) access.PersonID { return access.PersonID(prefix + "-" + kind + "-" + role[3:]) }
+		all := func(o map[string]any) string {
+			id := w.sign(one, "/api/v1/proposals", o)
+			w.sign(two, "/api/v1/proposals", map[string]any{"act": proposal.Confirm, "id": id})
+			return id
+		}
+		for _, id := range []access.PersonID{person("x"), person("y")} {
+			p := all(propose("people.add:"+role, staff.Change{ID: id, Name: "某", CSR: request(w.t, "某")}))
+			w.sign(three, "/api/v1/proposals", map[string]any{"act": proposal.Release, "id": p})
+			w.done(one, p)
+		}
+		freezer := holder(access.Role(hands[1]))
+		w.done(freezer, w.sign(freezer, "/api/v1/proposals", propose("people.freeze:"+role, staff.Change{ID: person("y"), Reason: "核对"})))
+		for verb, c := range map[string]staff.Change{
+			staff.Add: {ID: person("z"), Name: "某", CSR: request(w.t, "某")}, staff.Renew: {ID: person("x"), CSR: request(w.t, "某")},
+			staff.Freeze: {ID: person("x"), Reason: "核对"}, staff.Unfreeze: {ID: person("y"), Reason: "核对"}, staff.Revoke: {ID: person("x"), Reason: "核对"},
+		} {
+			name := "people." + verb + ":" + role
+			m[s.Name+" "+name+"/propose"] = func(r access.Role) string { return w.order(holder(r), "/api/v1/proposals", propose(name, c)) }
+			if verb == staff.Freeze {
+				continue
+			}
+			id, agreed := w.sign(one, "/api/v1/proposals", propose(name, c)), all(propose(name, c))
+			for _, act := range []string{"confirm", "reject", "withdraw", "release"} {
+				m[s.Name+" "+name+"/"+act] = func(r access.Role) string {
+					who, on := holder(r), id
+					if act == "release" {
+						on = agreed
+					}
+					if who == one && act != "withdraw" {
+						who = map[string]string{"release": three}[act]
+						if who == "" {
+							who = two
+						}
+					}
+					return w.order(who, "/api/v1/proposals", map[string]any{"act": act, "id": on})
 				}
 			}
 		}

@@ -4,6 +4,7 @@ package story
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -25,7 +26,18 @@ import (
 
 var binary, verifier string
 
+// long tells the stories as well that take long or say again at length what
+// shorter ones say.
+var long = flag.Bool("long", false, "tell every story")
+
+// atOnce is how many stories are told at once: they wait more than they work.
+const atOnce = "4"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err)
+	}
 	dir, err := os.MkdirTemp("", "hufu-story")
 	if err != nil {
 		panic(err)
@@ -68,8 +80,14 @@ func TestStories(t *testing.T) {
 			e.Setenv("OPENSSL_CONF", "")
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "long" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return *long, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"up": up, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
+			"up": up, "answers": answers, "down": down, "change": change, "serial": serial, "kill9": kill9, "app": app, "get": get, "until": until, "sheet": sheet, "refused": refused,
 			"tampered": tampered, "forged": forged, "order": order, "shows": shows, "returned": returned, "tour": tour, "rootsigned": rootsigned,
 		},
 	})
@@ -121,8 +139,14 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 		_ = cmd.Process.Kill()
 		_ = logs.Close()
 	})
+	held := len(args) > 0 && args[0] == "--quorum"
 	deadline := time.Now().Add(20 * time.Second)
 	for {
+		_, first := os.Stat(filepath.Join(dir, "waiting", "ca.json"))
+		_, second := os.Stat(filepath.Join(dir, "waiting", "km.json"))
+		if held && first == nil && second == nil { // it waits for its custodians
+			return
+		}
 		data, err := os.ReadFile(filepath.Join(dir, "endpoints.json"))
 		if err == nil {
 			var e map[string]string
@@ -142,6 +166,22 @@ func up(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("up did not answer in 20 s")
 		}
 	}
+}
+
+// answers waits until a held start answers.
+func answers(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 400 {
+		if data, err := os.ReadFile(ts.MkAbs("D/endpoints.json")); err == nil {
+			var e map[string]string
+			ts.Check(json.Unmarshal(data, &e))
+			for k, v := range e {
+				ts.Setenv(strings.ToUpper(k), v)
+			}
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("it does not answer after the shares were given")
 }
 
 // down ends it with SIGTERM and expects endpoints.json to be gone.
@@ -211,7 +251,11 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 // change waits until a change of the CA's or the key centre's comes to a state:
 // change ca|km ID STATE.
 func change(ts *testscript.TestScript, _ bool, args []string) {
-	comesTo(ts, args[2], "as", args[0]+"-super", "--dir", ts.MkAbs("D"), "--json", args[0], "change", args[1])
+	who := args[0] + "-super"
+	if len(args) > 3 { // where the super administrator cannot look
+		who = args[3]
+	}
+	comesTo(ts, args[2], "as", who, "--dir", ts.MkAbs("D"), "--json", args[0], "change", args[1])
 }
 
 func comesTo(ts *testscript.TestScript, want string, show ...string) {

@@ -31,6 +31,8 @@ type Site struct {
 	Desk     access.Desk
 	Trail    *audit.Trail
 	Files    func(ctx context.Context) ([]byte, error) // the audit ledger as a ZIP
+	Archive  string                                    // folder of the closed periods of the trail; empty where periods are not closed
+	Log      string                                    // folder of the process's log; empty where there is none
 	Now      func() time.Time
 	Mux      *http.ServeMux
 	Secure   bool          // cookies only over TLS

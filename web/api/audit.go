@@ -35,12 +35,7 @@ func (s *Site) Lines(ctx context.Context, who access.Person, q audit.Query) ([]A
 	if err != nil {
 		return nil, err
 	}
-	out := make([]AuditLine, len(list))
-	for i, l := range list {
-		e := l.Entry
-		out[i] = AuditLine{l.Index, e.Start, e.End, e.Who, e.Role, e.Item, e.Object, e.Serial, e.Result, e.Source, e.Detail, l.Marked}
-	}
-	return out, nil
+	return linesOf(list), nil
 }
 
 func (s *Site) audit() {
@@ -64,6 +59,9 @@ func (s *Site) audit() {
 		})
 	s.auditMark()
 	s.auditExport()
+	if s.Archive != "" {
+		s.archives()
+	}
 }
 
 func (s *Site) auditMark() {

@@ -151,7 +151,7 @@ func (c Console) Handler() (http.Handler, error) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		mux.Handle(method+" /api/", api)
 	}
-	for path, own := range map[string]Own{"GET /{$}": {"overview", overview}, "GET /audit": {"audit", audits}, "GET /": {"refused", nowhere}} {
+	for path, own := range map[string]Own{"GET /{$}": {"overview", overview}, "GET /audit": {"audit", audits}, "GET /audit/archives": {"archives", archives}, "GET /": {"refused", nowhere}} {
 		all[path] = own
 	}
 	for path, own := range c.Pages {
@@ -292,6 +292,38 @@ func audits(r *http.Request, m Remote) (string, any, error) {
 		d.Next = strconv.FormatInt(d.Lines[n-1].Index, 10)
 	}
 	return "审计", d, nil
+}
+
+// archives are the closed periods of the trail, figures and the system's log.
+func archives(r *http.Request, m Remote) (string, any, error) {
+	v, in := url.Values{}, r.URL.Query()
+	for _, k := range []string{"from", "to"} {
+		if t := page.Day(in.Get(k)); !t.IsZero() {
+			if k == "to" {
+				t = t.AddDate(0, 0, 1)
+			}
+			v.Set(k, t.UTC().Format("2006-01-02T15:04:05Z"))
+		}
+	}
+	var d api.Review
+	if err := errors.Join(m.Get(r, "/api/v1/audit/archives", &d.Archives), m.Get(r, "/api/v1/audit/figures?"+v.Encode(), &d.Figures)); err != nil {
+		return "", nil, err
+	}
+	if n, err := strconv.ParseInt(in.Get("n"), 10, 64); err == nil && n > 0 {
+		d.N = n
+		q := url.Values{"who": {in.Get("who")}, "item": {in.Get("item")}}
+		if err := m.Get(r, fmt.Sprintf("/api/v1/audit/archives/%d?%s", n, q.Encode()), &d.Lines); err != nil {
+			return "", nil, err
+		}
+	}
+	for _, k := range []string{"level", "q"} {
+		if s := in.Get(k); s != "" {
+			v.Set(k, s)
+		}
+	}
+	v.Set("limit", "100")
+	err := m.Get(r, "/api/v1/system-log?"+v.Encode(), &d.Log)
+	return "归档、统计与系统日志", d, err
 }
 
 // overview is how the system stands and what waits for a second person.

@@ -70,7 +70,8 @@ func (c *folder) search(ctx context.Context, filter string, attrs ...string) (*l
 				return nil, err
 			}
 		}
-		stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+		conn := c.conn // what is closed late may be another, or none, by then
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 		res, err := c.conn.Search(req)
 		stop()
 		switch {

@@ -29,7 +29,9 @@ import (
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/zone/cacore"
+	"github.com/hufu-pki/hufu/zone/desk"
 	"github.com/hufu-pki/hufu/zone/plant"
+	"github.com/hufu-pki/hufu/zone/quorum"
 )
 
 // Config is what to back up, and where to.
@@ -39,6 +41,7 @@ type Config struct {
 	Officers []*cert.Certificate // of a new repository
 	Quorum   int                 // how many of them open it; 0 or 1 is any one
 	People   bool                // people's folders too, with their private keys
+	Present  []*desk.Person      // custodians, where they alone open the CA's keys
 	Now      func() time.Time
 	Progress io.Writer
 }
@@ -74,7 +77,7 @@ const scratch = ".backup"
 // Backup writes one set. What it copies may be in use.
 func Backup(ctx context.Context, c Config) (Result, error) {
 	start := c.Now()
-	key, err := signer(c.Dir)
+	key, err := signer(c.Dir, c.Present)
 	if err != nil {
 		return Result{}, err
 	}
@@ -141,20 +144,20 @@ func (w *work) begin() error {
 }
 
 // signer is the ledger's key, which signs manifests as well.
-func signer(dir string) (crypto.Signer, error) {
-	dev, err := device(dir, "ca")
+func signer(dir string, present []*desk.Person) (crypto.Signer, error) {
+	dev, err := device(dir, "ca", present)
 	if err != nil {
 		return nil, err
 	}
 	return dev.Signer(cacore.KeyLedger)
 }
 
-func device(dir, zone string) (*soft.Device, error) {
-	pass, err := os.ReadFile(filepath.Join(dir, "secrets", zone+".pass"))
-	if err != nil {
+func device(dir, zone string, present []*desk.Person) (*soft.Device, error) {
+	dev, err := quorum.Zone{Dir: dir, Name: zone}.Open(present)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is not a data folder: %w", dir, err)
 	}
-	return soft.Open(filepath.Join(dir, zone, "keys"), pass)
+	return dev, err
 }
 
 func publicOf(key crypto.Signer) *ecdsa.PublicKey {

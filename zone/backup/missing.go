@@ -31,6 +31,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/zone/cacore"
+	"github.com/hufu-pki/hufu/zone/desk"
 	"github.com/hufu-pki/hufu/zone/plant"
 )
 
@@ -39,7 +40,8 @@ import (
 type Reconciliation struct {
 	Dir       string
 	Published ledger.Source
-	DryRun    bool // only tell
+	DryRun    bool           // only tell
+	Present   []*desk.Person // custodians, where they alone open the CA's keys
 	Now       func() time.Time
 	Progress  io.Writer
 }
@@ -364,7 +366,7 @@ func dismiss(ctx context.Context, db *sqldb.DB, digest []byte, now time.Time) er
 
 // retire writes the message that retires keys at the centre, as the CA would.
 func (l *lost) retire(serials [][]byte) (*ca.Ask, error) {
-	dev, err := device(l.Dir, "ca")
+	dev, err := device(l.Dir, "ca", l.Present)
 	if err != nil {
 		return nil, err
 	}

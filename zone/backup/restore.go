@@ -24,6 +24,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ca/castore"
 	"github.com/hufu-pki/hufu/pki/km/kmstore"
 	"github.com/hufu-pki/hufu/pki/ra/rastore"
+	"github.com/hufu-pki/hufu/zone/desk"
 )
 
 // Restoration is what to bring back, and where to.
@@ -34,6 +35,7 @@ type Restoration struct {
 	Set       int               // 0 is the newest
 	LedgerKey *ecdsa.PublicKey  // nil believes the repository
 	Published ledger.Source     // the ledger as the world has it; nil if nobody has it
+	Present   []*desk.Person    // custodians, where they alone open the CA's keys
 	Now       func() time.Time
 	Progress  io.Writer
 }
@@ -75,7 +77,7 @@ func Restore(ctx context.Context, c Restoration) (Restored, error) {
 	}
 	done := Restored{Set: m.Set, At: m.At, Files: len(m.Files), Ledger: m.Ledger}
 	if c.Published != nil {
-		r, err := Reconcile(ctx, Reconciliation{Dir: c.To, Published: c.Published, Now: c.Now, Progress: c.Progress})
+		r, err := Reconcile(ctx, Reconciliation{Dir: c.To, Published: c.Published, Present: c.Present, Now: c.Now, Progress: c.Progress})
 		if err != nil {
 			return Restored{}, err
 		}

@@ -48,6 +48,7 @@ const (
 // Config is where a CA core runs and whom it talks to.
 type Config struct {
 	Dir      string // of audit files
+	Log      string // folder of the process\'s log; may be empty
 	Database string
 	Device   hsm.Device
 	Addr     string // of the link from registration systems

@@ -3,6 +3,7 @@ package cacore
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -48,6 +49,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	site := (&api.Site{
 		Staff: access.CA.Roles,
 		Title: "虎符 CA 管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.CA.Auditor, Admin: access.CA.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
+		Archive: filepath.Join(c.Dir, "archive"), Log: c.Log,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	books := &ca.Reconciler{Store: store, Now: c.Now}

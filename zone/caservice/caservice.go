@@ -62,6 +62,7 @@ const (
 // Config is where a service zone runs and whom it talks to.
 type Config struct {
 	Dir       string // of the published copies and audit files
+	Log       string // folder of the process\'s log; may be empty
 	Database  string
 	Device    hsm.Device
 	Console   string // address of the registration desk
@@ -316,7 +317,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, di
 	worker := (&ra.Worker{Registrar: r}).Start()
 	r.Wake, r.Read = worker.Wake, seen.read
 	g.Go(worker.Run)
-	site := (&api.Site{Staff: access.RA.Roles, Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now}).Start()
+	site := (&api.Site{Staff: access.RA.Roles, Title: "虎符注册系统接口", Desk: people, Trail: trail, Files: files, Now: c.Now, Archive: filepath.Join(c.Dir, "archive"), Log: c.Log}).Start()
 	binder := &raevidence.Binder{
 		Desk: r, Trail: trail, Audit: raevidence.Log{Source: ledger.Dir(filepath.Join(c.Dir, "audit")), Origin: auditOrigin, Key: auditPub}, Seal: g.Seal,
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Kin: c.kin(resp), Key: auditKey, Lists: c.shards(resp),
@@ -326,7 +327,9 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, di
 	g.Go(func(ctx context.Context) { books.Run(ctx, c.Now) })
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })
-	changes, err := c.changes(g, db, people, register, bodies, ca)
+	old := &ra.Retention{Desk: r, Key: server}
+	due(site, old)
+	changes, err := c.changes(g, db, people, register, bodies, ca, old)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"slices"
 
 	"github.com/hufu-pki/hufu/access"
@@ -16,14 +17,24 @@ import (
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/wire/enroll"
 	"github.com/hufu-pki/hufu/zone/plant"
 )
 
+// due lists what may be destroyed of what identified holders; nothing changes.
+func due(site *api.Site, old *ra.Retention) {
+	api.Handle(site, api.Op{ID: "due", Method: http.MethodGet, Path: "/api/v1/due", Summary: "到期可销毁的身份材料（试算，不作改动）"},
+		func(ctx context.Context, _ *struct{}) (*api.Body[[]ra.Outlived], error) {
+			list, err := old.Dry(ctx)
+			return &api.Body[[]ra.Outlived]{Body: list}, err
+		})
+}
+
 // changes start the desk where the registration system's people change who
 // works there. The CA's register counts: it carries changes out, and this
 // system's register follows it.
-func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *access.People, bodies *body.Keeper, ca enroll.Client) (*proposal.Desk, error) {
+func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *access.People, bodies *body.Keeper, ca enroll.Client, old *ra.Retention) (*proposal.Desk, error) {
 	if err := proposal.Migrate(g.Context(), db); err != nil {
 		return nil, err
 	}
@@ -49,7 +60,7 @@ func (c Config) changes(g *plant.Group, db *sqldb.DB, desk access.Desk, people *
 		return der, nil
 	}}
 	bodies.People, bodies.Tell = people, func(ctx context.Context, r proposal.Record) error { return ca.Body(ctx, orderOf(r)) }
-	d := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.RA), bodies.Matters())}).Start()
+	d := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.RA), bodies.Matters(), []proposal.Matter{old.Matter()})}).Start()
 	g.Go(mirror.Run)
 	g.Go(d.Run)
 	return d, nil

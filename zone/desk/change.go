@@ -140,6 +140,13 @@ func (p *Person) propose(ctx context.Context, o proposal.Order) (any, error) {
 	return ID{line.ID}, nil
 }
 
+// Due lists archived keys, or what identified holders, whose time has come: what
+// a destruction would take.
+func (p *Person) Due(ctx context.Context, before, after string) (any, error) {
+	var v json.RawMessage
+	return &v, p.Call(ctx, http.MethodGet, query("/api/v1/due", "before", before, "after", after), nil, &v)
+}
+
 // Print shows lists of changes, people and checks as lines.
 func Print(v any) bool {
 	switch v := v.(type) {

@@ -5,6 +5,8 @@ package kmconsole
 import (
 	"context"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/web/console"
@@ -25,8 +27,12 @@ func Run(ctx context.Context, c Config, ready func()) error {
 	h, err := console.Console{
 		Title: "密钥管理系统", Mark: c.Mark, Core: console.Remote{URL: c.Core, HTTP: c.HTTP}, Audits: []string{string(access.KMAuditor), string(access.KMAuditAdmin)},
 	}.Handler()
+	var all *http.ServeMux
 	if err == nil {
-		err = g.Serve("密钥管理系统控制台", c.Addr, h)
+		all, err = c.public(h)
+	}
+	if err == nil {
+		err = g.Serve("密钥管理系统控制台", c.Addr, all)
 	}
 	if err != nil {
 		g.Fail(err)
@@ -34,4 +40,18 @@ func Run(ctx context.Context, c Config, ready func()) error {
 	}
 	ready()
 	return g.Wait()
+}
+
+// public passes what the centre's own CA publishes beside the pages.
+func (c Config) public(pages http.Handler) (*http.ServeMux, error) {
+	to, err := url.Parse(c.Core)
+	if err != nil {
+		return nil, err
+	}
+	core := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to) }, Transport: c.HTTP.Transport}
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	mux.Handle("GET /crl/", core)
+	mux.Handle("GET /aia/", core)
+	return mux, nil
 }

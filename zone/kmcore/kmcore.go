@@ -33,6 +33,7 @@ const (
 // Config is where a KM core runs and whom it serves.
 type Config struct {
 	Dir       string // of audit files
+	Log       string // folder of the process\'s log; may be empty
 	Database  string
 	Device    hsm.Device
 	Addr      string            // of the escrow service

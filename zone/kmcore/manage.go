@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
@@ -27,7 +28,7 @@ import (
 // do needs a running core.
 func Matters() []proposal.Matter {
 	list := append((&staff.Keeper{}).Matters(staff.KM), (&pool{}).matters()...)
-	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter())
+	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter(), (&km.Retention{}).Matter())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -46,9 +47,13 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	keeper := &staff.Keeper{DB: db, People: people, Now: c.Now, Issue: func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
 		return own.Issue(ctx, request, name, point)
 	}}
+	register := &km.StaffRegister{CA: own, Store: store}
+	keeper.Status = publish(register)
+	g.Go(register.Run)
 	keys := &pool{vault: vault, keeper: &km.Keeper{Vault: vault, Store: store}, store: store, device: c.Device, now: c.Now}
 	g.Go(keys.keeper.Run)
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(keeper.Matters(staff.KM), keys.matters()...)}).Start()
+	old := &km.Retention{Vault: vault, Store: store}
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: append(append(keeper.Matters(staff.KM), keys.matters()...), old.Matter())}).Start()
 	custody, ok, err := store.Custody(g.Context())
 	if err != nil {
 		return err
@@ -66,6 +71,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	site := (&api.Site{
 		Staff: access.KM.Roles,
 		Title: "虎符密钥管理接口", Desk: desk, Trail: &audit.Trail{DB: db, Auditor: access.KM.Auditor, Admin: access.KM.AuditAdmin, Now: c.Now}, Files: files, Now: c.Now, Behind: true,
+		Archive: filepath.Join(c.Dir, "archive"), Log: c.Log,
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
@@ -78,6 +84,8 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	})
 	shares(site, changes, custody, vault.Cert)
 	keys.queries(site, authorities(c.CAs))
+	due(site, old)
+	published(site.Mux, c, store)
 	type status struct{ Body km.Status }
 	api.Handle(site, api.Op{ID: "pool", Method: http.MethodGet, Path: "/api/v1/pool", Summary: "密钥库状态"},
 		func(ctx context.Context, _ *struct{}) (*status, error) {
@@ -85,6 +93,68 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 			return &status{s}, err
 		})
 	return g.Serve("密钥管理接口", c.Console, site.Mux)
+}
+
+// Reasons of RFC 5280 §5.3.1, as the CA gives them.
+const (
+	superseded         = 4
+	certificateHold    = 6
+	privilegeWithdrawn = 9
+)
+
+// publish puts what became of a person's certificate on the centre's own list;
+// what they may do here is for the register.
+func publish(r *km.StaffRegister) func(ctx context.Context, request, verb string, der []byte) error {
+	reasons := map[string]int{staff.Freeze: certificateHold, staff.Unfreeze: km.StaffGood, staff.Revoke: privilegeWithdrawn, staff.Renew: superseded}
+	return func(ctx context.Context, request, verb string, der []byte) error {
+		serial, err := r.CA.SerialOf(der)
+		if err != nil {
+			return err
+		}
+		return r.Set(ctx, request, serial, reasons[verb])
+	}
+}
+
+// Paths of what the centre's own CA publishes through its console.
+const (
+	PathStaffList = "/crl/km-staff.crl"
+	PathStaffCA   = "/aia/km-staff-ca.cer"
+)
+
+// StaffPlace is where staff certificates say their status and issuer are found,
+// at the console's address.
+func StaffPlace(console string) profile.Place {
+	return profile.Place{CRL: console + PathStaffList, Issuer: console + PathStaffCA}
+}
+
+func published(mux *http.ServeMux, c Config, store *kmstore.Store) {
+	mux.HandleFunc("GET "+PathStaffList, func(w http.ResponseWriter, r *http.Request) {
+		der, err := store.SignedStaffList(r.Context())
+		if err != nil || der == nil {
+			slog.Error("list of staff certificates", "err", err)
+			http.Error(w, "列表尚未签发", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/pkix-crl")
+		_, _ = w.Write(der) // whoever asked has gone
+	})
+	mux.HandleFunc("GET "+PathStaffCA, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/pkix-cert")
+		_, _ = w.Write(c.Staff.Raw) // whoever asked has gone
+	})
+}
+
+// due lists archived keys whose time has come; nothing changes.
+func due(site *api.Site, old *km.Retention) {
+	type query struct {
+		Before string `query:"before" doc:"退出使用早于，如 2014-01-31；省略为允许的最晚一天"`
+		After  int64  `query:"after" doc:"上一页最后一个的编号"`
+	}
+	api.Handle(site, api.Op{ID: "due", Method: http.MethodGet, Path: "/api/v1/due", Summary: "到期可销毁的归档密钥（试算，不作改动）"},
+		func(ctx context.Context, in *query) (*api.Body[km.DueList], error) {
+			list, err := old.Dry(ctx, in.Before, in.After)
+			return &api.Body[km.DueList]{Body: list}, err
+		})
 }
 
 // OwnShare is what a custodian needs to release: their share, sealed to their

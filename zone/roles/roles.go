@@ -34,7 +34,7 @@ type Row struct {
 // Systems are those with people of their own.
 var Systems = []access.System{access.CA, access.RA, access.KM}
 
-var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": slices.Concat((&staff.Keeper{}).Matters(staff.RA), (&body.Keeper{}).Matters()), "km": kmcore.Matters()}
+var matters = map[string][]proposal.Matter{"ca": cacore.Matters(), "ra": slices.Concat((&staff.Keeper{}).Matters(staff.RA), (&body.Keeper{}).Matters(), []proposal.Matter{(&ra.Retention{}).Matter()}), "km": kmcore.Matters()}
 
 // Matrix is every row of every system.
 func Matrix() []Row {
@@ -48,13 +48,17 @@ func Matrix() []Row {
 		case "ra":
 			rows = append(rows, desk()...)
 		case "km":
-			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计、单个密钥的状态和演练记录", s.Roles, "", "GM/T 0034 §6.3.4"},
+			rows = append(rows, Row{s.Name, "km.pool", "查看密钥库统计、单个密钥的状态、演练记录和到期的归档密钥", s.Roles, "", "GM/T 0034 §6.3.4"},
 				Row{s.Name, "km.custody", "取得本人保管的份额（密封）", []access.Role{access.KMForensic}, "", "GM/T 0034 §10.3"})
 		}
 		rows = append(rows, changes(s.Name)...)
 		rows = append(rows,
 			Row{s.Name, "audit.list", "查询审计记录", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
 			Row{s.Name, "audit.export", "导出审计账本", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, "audit.archives", "查看归档清单、查询和下载归档日志", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, "audit.figures", "查看审计统计", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, "audit.system-log", "查询系统日志", []access.Role{s.AuditAdmin, s.Auditor}, "", "GM/T 0034 §5.3.8"},
+			Row{s.Name, audit.ActArchive, "日志归档：关闭一个期间", []access.Role{s.Auditor}, "", "GM/T 0034 §5.3.8"},
 			Row{s.Name, audit.ActMark, "标记已审计", []access.Role{s.Auditor}, "", "GM/T 0034 §10.5"})
 	}
 	return rows
@@ -65,6 +69,7 @@ func desk() (rows []Row) {
 	for _, r := range ra.Rights {
 		rows = append(rows, Row{"ra", r.Act, r.Title, r.By, "", "GM/T 0034 §5.3.3"})
 	}
+	rows = append(rows, Row{"ra", "ra.due", "查看到期的身份材料", access.RA.Roles, "", "电子政务电子认证服务管理办法第二十四条"})
 	rows = append(rows, Row{"ra", "ra.readings", "查看个人信息查阅统计", raapi.Watchers, "", "个人信息保护法 第五十一条"})
 	rows = append(rows, Row{"ra", "ra.evidence-file", "取得证书证据文件", raapi.Binders, "", "GM/T 0034 §5.3.8"})
 	for _, name := range slices.Sorted(maps.Keys(ra.Kinds)) {

@@ -11,9 +11,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,6 +53,8 @@ var staff = []struct {
 	{"ra-producer", "制证员", access.RAProducer}, {"ra-super", "注册超级管理员", access.RASuper}, {"ra-audit-admin", "注册审计管理员", access.RAAuditAdmin}, {"ra-admin", "注册业务管理员", access.RAAdmin}, {"ra-auditor", "注册审计员", access.RAAuditor},
 	{"ca-super", "超级管理员", access.CASuper}, {"ca-audit-admin", "审计管理员", access.CAAuditAdmin}, {"ca-admin", "业务管理员", access.CAAdmin},
 	{"ca-operator", "业务操作员甲", access.CAOperator}, {"ca-operator2", "业务操作员乙", access.CAOperator}, {"ca-auditor", "审计员", access.CAAuditor},
+	{"ca-custodian1", "份额保管人甲", access.CACustodian}, {"ca-custodian2", "份额保管人乙", access.CACustodian}, {"ca-custodian3", "份额保管人丙", access.CACustodian},
+	{"ca-custodian4", "份额保管人丁", access.CACustodian}, {"ca-custodian5", "份额保管人戊", access.CACustodian},
 	{"km-super", "密钥管理超级管理员", access.KMSuper}, {"km-audit-admin", "密钥管理审计管理员", access.KMAuditAdmin}, {"km-admin", "密钥管理业务管理员", access.KMAdmin},
 	{"km-operator", "密钥管理业务操作员", access.KMOperator}, {"km-auditor", "密钥管理审计员", access.KMAuditor},
 	{"km-forensic1", "司法取证员甲", access.KMForensic}, {"km-forensic2", "司法取证员乙", access.KMForensic}, {"km-forensic3", "司法取证员丙", access.KMForensic},
@@ -96,13 +100,24 @@ func (c Config) bootstrap(ctx context.Context) (World, error) {
 	} else if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
 		return World{}, fmt.Errorf("%w：监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
 	}
-	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）"}}
+	y := &ceremony{Config: c, world: World{1, c.Now().UTC().Truncate(time.Second), public, "CPS-1.0（评估样例）", "服务协议-1.0（评估样例）", c.kmURL(public)}}
 	for _, step := range []func(context.Context) error{y.keys, y.authorities, y.institution, y.keyCentre, y.finish} {
 		if err := step(ctx); err != nil {
 			return World{}, fmt.Errorf("初始化: %w", err)
 		}
 	}
 	return y.world, os.Remove(mark)
+}
+
+// kmURL is the key centre's console as its people reach it: on the public URL's
+// host when it listens on all addresses.
+func (c Config) kmURL(public string) string {
+	if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
+		if u, err := url.Parse(public); err == nil {
+			return "http://" + net.JoinHostPort(u.Hostname(), strconv.Itoa(c.BasePort+portKMConsole))
+		}
+	}
+	return c.url(portKMConsole)
 }
 
 func (y *ceremony) note(format string, args ...any) {
@@ -317,7 +332,7 @@ func (y *ceremony) keyCentre(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	place := ca.Place(y.world.PublicURL, 0)
+	place := y.world.staffPlace()
 	if _, err = y.seal(y.km, kmcore.KeyStaffCA, "server", "密钥管理系统", point(idKey), y.kmCA, place, "km-identity"); err != nil {
 		return err
 	}

@@ -23,7 +23,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hufu-pki/hufu/base/journal"
 	"github.com/hufu-pki/hufu/format/cert"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/hsm/soft"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/caescrow"
@@ -51,6 +53,8 @@ type Config struct {
 	Remind          []int             // days before the end on which holders are reminded, rising
 	Publish         *ldappush.Server  // an external directory to publish into; nil is none
 	Links           http.RoundTripper // carries links between zones; nil is plain HTTP
+	Log             slog.Handler      // where the log goes beside the folder's journal; nil keeps no journal
+	Quorum          bool              // shares the keys of CA and key centre out to custodians, if that was not done
 }
 
 // Offsets of the ports from the base port; all lie within forty.
@@ -66,6 +70,9 @@ const (
 	portKMConsole
 	portCAManage
 	portKMManage
+	portWaitCA // where zones wait for the shares of their keys
+	portWaitRA
+	portWaitKM
 )
 
 func (c Config) at(offset int) string {
@@ -89,6 +96,16 @@ type World struct {
 	PublicURL string    `json:"public_url"` // in certificates, for ever
 	CPS       string    `json:"cps"`
 	Accord    string    `json:"agreement"`
+	KMURL     string    `json:"km_url,omitempty"` // in certificates of the key centre's people; none in folders from before
+}
+
+// staffPlace is where certificates of the key centre's people say that their
+// status is found.
+func (w World) staffPlace() profile.Place {
+	if w.KMURL == "" {
+		return ca.Place(w.PublicURL, 0)
+	}
+	return kmcore.StaffPlace(w.KMURL)
 }
 
 // ErrBusy is returned when another process holds the folder.
@@ -107,6 +124,15 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer release()
+	if c.Log != nil {
+		j, err := journal.Open(c.path("log"), journal.FileMax, journal.Keep)
+		if err != nil {
+			return err
+		}
+		defer j.Close()
+		slog.SetDefault(slog.New(slog.NewMultiHandler(c.Log, slog.NewJSONHandler(j, nil))))
+		defer func() { slog.SetDefault(slog.New(c.Log)) }()
+	}
 	w, err := c.world(ctx)
 	if ctx.Err() != nil {
 		return nil // asked to end before it began; a ceremony half held is held anew
@@ -120,6 +146,9 @@ func Run(ctx context.Context, c Config) error {
 		}
 		slog.Warn("证书中写的是另一公共地址", "url", w.PublicURL, "listening", c.url(portPublic))
 	}
+	if err := c.shareOut(ctx); err != nil {
+		return err
+	}
 	return c.serve(ctx, w)
 }
 
@@ -128,7 +157,7 @@ func (c Config) reachable() error {
 	if c.BasePort < 1 || c.BasePort > 65535-40 {
 		return fmt.Errorf("%w：--base-port 应在 1 与 %d 之间，却是 %d", ErrAddress, 65535-40, c.BasePort)
 	}
-	for i := range portKMManage + 1 {
+	for i := range portWaitKM + 1 {
 		l, err := plant.Listen("尚未建立任何东西：服务", c.at(i))
 		if err != nil {
 			return fmt.Errorf("%w：%w", ErrAddress, err)
@@ -218,21 +247,11 @@ type zone func(ctx context.Context, ready func()) error
 // zones builds every zone's configuration from the folder. A CA whose database
 // is gone stays down; status and directory go on from the published ledger.
 func (c Config) zones(w World) ([]zone, error) {
-	caDev, err1 := c.device("ca")
-	raDev, err2 := c.device("ra")
-	kmDev, err3 := c.device("km")
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, err
-	}
 	certs, rootStatus, err := c.standing()
 	if err != nil {
 		return nil, err
 	}
-	ledgerKey, err := c.ledgerKey(caDev)
-	if err != nil {
-		return nil, err
-	}
-	blind, err := c.blindKey(raDev)
+	ledgerKey, err := c.ledgerKey()
 	if err != nil {
 		return nil, err
 	}
@@ -241,51 +260,49 @@ func (c Config) zones(w World) ([]zone, error) {
 		links = &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}
 	}
 	client := &http.Client{Timeout: 60 * time.Second, Transport: links}
-	server, err := caDev.Signer(cacore.KeyServer)
-	if err != nil {
-		return nil, err
-	}
 	gauges := new(plant.Gauges)
 	agreement, err := c.agreement(ledgerKey, cacore.Origin(certs["operating-ca"]))
 	if err != nil {
 		return nil, err
 	}
-	keys := &caescrow.Centre{
-		Key: server, Cert: certs["ca-server"], KM: certs["km-identity"], Now: c.Now,
-		Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
-	}
 	if _, err := os.Stat(c.path("ra", "ra.db")); err != nil {
 		return nil, gone("注册系统", c.path("ra", "ra.db"), err)
 	}
-	km := func(ctx context.Context, ready func()) error {
-		if _, err := os.Stat(c.path("km", "km.db")); err != nil {
-			return down(ctx, ready, gone("密钥管理系统", c.path("km", "km.db"), err))
-		}
+	km := func(ctx context.Context, ready func(), dev *soft.Device) error {
 		return kmcore.Run(ctx, kmcore.Config{
-			Dir: c.path("km"), Database: c.path("km", "km.db"), Device: kmDev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: ca.Place(w.PublicURL, 0),
+			Dir: c.path("km"), Log: c.path("log"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
 			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now, Gauges: gauges,
 		}, ready)
 	}
-	core := func(ctx context.Context, ready func()) error {
-		if _, err := os.Stat(c.path("ca", "ca.db")); err != nil {
-			return down(ctx, ready, gone("CA", c.path("ca", "ca.db"), err))
+	core := func(ctx context.Context, ready func(), dev *soft.Device) error {
+		server, err := dev.Signer(cacore.KeyServer)
+		if err != nil {
+			return err
+		}
+		keys := &caescrow.Centre{
+			Key: server, Cert: certs["ca-server"], KM: certs["km-identity"], Now: c.Now,
+			Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
 		}
 		return cacore.Run(ctx, cacore.Config{
-			Dir: c.path("ca"), Database: c.path("ca", "ca.db"), Device: caDev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
+			Dir: c.path("ca"), Log: c.path("log"), Database: c.path("ca", "ca.db"), Device: dev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
 			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks, Gauges: gauges,
 		}, ready)
 	}
-	service := func(ctx context.Context, ready func()) error {
+	service := func(ctx context.Context, ready func(), dev *soft.Device) error {
+		blind, err := c.blindKey(dev)
+		if err != nil {
+			return err
+		}
 		return caservice.Run(ctx, caservice.Config{
-			Dir: c.path("ra"), Database: c.path("ra", "ra.db"), Device: raDev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
+			Dir: c.path("ra"), Log: c.path("log"), Database: c.path("ra", "ra.db"), Device: dev, Console: c.at(portRA), Public: c.at(portPublic), LDAP: c.at(portLDAP),
 			Receiver: c.loopback(portReceiver), Metrics: c.at(portMetrics), Core: "http://" + c.loopback(portCACore), CA: certs["ca-server"].PublicKey(),
 			LedgerKey: ledgerKey, Origin: cacore.Origin(certs["operating-ca"]), Chain: [][]byte{certs["operating-ca"].Raw, certs["root-ca"].Raw},
 			OCSPCert: certs["ocsp"].Raw, OCSPRoot: rootStatus, BlindKey: blind, CPS: w.CPS, Accord: w.Accord, PublicURL: w.PublicURL, Mark: mark, Now: c.Now, HTTP: client,
 			Remind: c.Remind, SelfURL: c.url(portRA) + raself.Under + "/", Extended: c.ExtendedRevoked, Publish: c.Publish, Figures: append(agreement.Figures(), gauges), Gauges: gauges,
 		}, ready)
 	}
-	return append([]zone{km, core, service, c.agrees(agreement)}, c.consoles()...), nil
+	return append([]zone{c.keyed("km", portWaitKM, km), c.keyed("ca", portWaitCA, core), c.keyed("ra", portWaitRA, service), c.agrees(agreement)}, c.consoles()...), nil
 }
 
 // down is a zone that stays down while the others go on.
@@ -298,12 +315,16 @@ func down(ctx context.Context, ready func(), why error) error {
 
 // ledgerKey is as people have it; where their files were taken away, as the CA
 // has it.
-func (c Config) ledgerKey(ca *soft.Device) (*ecdsa.PublicKey, error) {
+func (c Config) ledgerKey() (*ecdsa.PublicKey, error) {
 	key, err := publicKey(c.path("people", "ledger.pem"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	signer, err := ca.Signer(cacore.KeyLedger)
+	dev, err := c.device("ca")
+	if err != nil {
+		return nil, fmt.Errorf("账本公钥 people/ledger.pem 不见了，且 CA 的密钥此时打不开：%w", err)
+	}
+	signer, err := dev.Signer(cacore.KeyLedger)
 	if err != nil {
 		return nil, err
 	}
@@ -414,7 +435,7 @@ func (c Config) announce() error {
 	fmt.Fprintf(c.Out, `虎符已就绪（软件密钥，仅供评估；数据目录 %s）
 
   注册系统控制台   %s    ra-clerk ra-clerk2 ra-reviewer ra-producer ra-super ra-audit-admin ra-admin ra-auditor
-  CA 管理控制台    %s    ca-super ca-audit-admin ca-admin ca-operator ca-operator2 ca-auditor
+  CA 管理控制台    %s    ca-super ca-audit-admin ca-admin ca-operator ca-operator2 ca-auditor ca-custodian1…5
   密钥管理控制台   %s    km-super km-audit-admin km-admin km-operator km-auditor km-forensic1…5
   状态查询 OCSP    %s
   撤销列表 CRL     %s

@@ -42,6 +42,7 @@ func TestMemory(t *testing.T) {
 func TestSQLite(t *testing.T) {
 	kmtest.Store(t, func(t *testing.T) km.Store { return sqlite(t) })
 	kmtest.Keep(t, func(t *testing.T) kmtest.Kept { return sqlite(t) })
+	kmtest.StaffList(t, sqlite(t))
 }
 
 // HUFU_TEST_POSTGRES is the URL of a server where this test may make schemas.
@@ -56,7 +57,7 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = admin.Close() })
 	n := 0
-	fresh := func(t *testing.T) kmtest.Kept {
+	fresh := func(t *testing.T) *kmstore.Store {
 		n++
 		name := fmt.Sprintf("kmstore_%d_%d", os.Getpid(), n)
 		if _, err := admin.Exec("CREATE SCHEMA " + name); err != nil {
@@ -77,7 +78,8 @@ func TestPostgreSQL(t *testing.T) {
 		return open(t, u.String())
 	}
 	kmtest.Store(t, func(t *testing.T) km.Store { return fresh(t) })
-	kmtest.Keep(t, fresh)
+	kmtest.Keep(t, func(t *testing.T) kmtest.Kept { return fresh(t) })
+	kmtest.StaffList(t, fresh(t))
 }
 
 // Neither the effect without its audit lines nor the lines without the effect.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/pki/km"
 )
 
@@ -166,4 +167,70 @@ func (m *Memory) RetireOthers(_ context.Context, master, first string, _ time.Ti
 		m.lines = append(m.lines, line)
 	}
 	return 0, nil
+}
+
+// dead is a record whose key was destroyed.
+type dead struct {
+	km.Record
+	at       time.Time
+	proposal string
+}
+
+func (m *Memory) ripe(before time.Time, pair int64, limit int) (list []km.Record) {
+	for _, r := range m.held {
+		if r.State == km.History && r.RetiredAt.Before(before) && r.ID > pair {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b km.Record) int { return cmp.Compare(a.ID, b.ID) })
+	return list[:min(limit, len(list))]
+}
+
+// Due returns records of the history retired before a time.
+func (m *Memory) Due(_ context.Context, before time.Time, pair int64, limit int) ([]km.Record, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ripe(before, pair, limit), nil
+}
+
+// Destroy takes private keys away for good.
+func (m *Memory) Destroy(_ context.Context, proposal string, before, at time.Time, limit int, line audit.Entry) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := m.ripe(before, 0, limit)
+	for _, r := range list {
+		delete(m.held, id(r.CA, r.Serial))
+		r.Pair.Private = hsm.Wrapped{}
+		m.dead = append(m.dead, dead{r, at, proposal})
+	}
+	if len(list) > 0 {
+		line.Detail = fmt.Sprintf("销毁归档密钥 %d 个", len(list))
+		m.lines = append(m.lines, line)
+	}
+	return len(list), nil
+}
+
+// Destroyed returns what was destroyed under a proposal.
+func (m *Memory) Destroyed(_ context.Context, proposal string, pair int64, limit int) (list []km.Record, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.dead {
+		if d.proposal == proposal && d.ID > pair {
+			list = append(list, d.Record)
+		}
+	}
+	slices.SortFunc(list, func(a, b km.Record) int { return cmp.Compare(a.ID, b.ID) })
+	return list[:min(limit, len(list))], nil
+}
+
+// WasDestroyed reports when and why a certificate's key was destroyed.
+func (m *Memory) WasDestroyed(_ context.Context, ca string, serial []byte) (at time.Time, proposal string, ok bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.dead {
+		if d.CA == ca && bytes.Equal(d.Serial, serial) {
+			return d.at, d.proposal, true, nil
+		}
+	}
+	return at, "", false, nil
 }

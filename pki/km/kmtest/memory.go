@@ -30,6 +30,7 @@ type Memory struct {
 	marks   []int // low, high; nil before any were set
 	master  string
 	masters map[string]bool // labels that were in force; true when retired
+	dead    []dead          // whose keys were destroyed
 }
 
 var _ km.Store = (*Memory)(nil)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/hsm"
 	"github.com/hufu-pki/hufu/pki/km"
 )
@@ -14,6 +15,7 @@ import (
 type Kept interface {
 	km.Store
 	km.KeepStore
+	km.RetentionStore
 }
 
 // Keep is the suite every store must pass for those who look after it.
@@ -24,6 +26,7 @@ func Keep(t *testing.T, open func(*testing.T) Kept) {
 		"a master key is retired when nothing rests on it":         retired,
 		"watermarks and the master key are what was set last":      settings,
 		"the newest drill comes first, within one second too":      tallies,
+		"archived keys are destroyed once, and only those due":     destroyed,
 		"standby pairs under another master are walked past a gap": standbys,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -177,5 +180,55 @@ func standbys(t *testing.T, s Kept) {
 	}
 	if list, err := s.Standbys(t.Context(), "m", 0, 9); len(list) != 0 || err != nil {
 		t.Errorf("%v, %v", numbersOf(list), err)
+	}
+}
+
+func destroyed(t *testing.T, s Kept) {
+	deposit(t, s, 1, 4)
+	begin(t, s, task(1), record(1), record(2), record(3))
+	begin(t, s, task(2), record(4)) // stays in use
+	old, late := task(3), task(4)
+	late.At = at.AddDate(1, 0, 0)
+	for _, r := range []struct {
+		task km.Task
+		list [][]byte
+	}{{old, serials(record(1), record(2))}, {late, serials(record(3))}} {
+		_, _, err := s.Begin(t.Context(), r.task, r.list, nil, func(map[string]km.Record) km.Effect {
+			return km.Effect{Outcome: make([]byte, len(r.list)), Retire: r.list, Lines: []audit.Entry{line("km.revoke")}}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts(t, s, 0, 1, 3)
+	limit := at.Add(time.Hour)
+	due, err := s.Due(t.Context(), limit, 0, 9)
+	if err != nil || len(due) != 2 {
+		t.Fatalf("%v, %v", numbersOf(due), err)
+	}
+	if rest, err := s.Due(t.Context(), limit, due[0].ID, 9); err != nil || len(rest) != 1 || rest[0].ID != due[1].ID {
+		t.Errorf("%v, %v", numbersOf(rest), err)
+	}
+	for _, want := range []int{1, 1, 0} {
+		if n, err := s.Destroy(t.Context(), "P1", limit, at.AddDate(11, 0, 0), 1, line("km.destroy")); n != want || err != nil {
+			t.Errorf("destroyed %d, %v; want %d", n, err, want)
+		}
+	}
+	counts(t, s, 0, 1, 1)
+	for n, want := range map[byte]bool{1: false, 2: false, 3: true, 4: true} {
+		if _, ok, err := s.Record(t.Context(), ca, []byte{n}); ok != want || err != nil {
+			t.Errorf("record %d: %v, %v", n, ok, err)
+		}
+		when, proposal, ok, err := s.WasDestroyed(t.Context(), ca, []byte{n})
+		if ok == want || err != nil || ok && (proposal != "P1" || !when.Equal(at.AddDate(11, 0, 0))) {
+			t.Errorf("%d was destroyed: %v %q %v, %v", n, when, proposal, ok, err)
+		}
+	}
+	list, err := s.Destroyed(t.Context(), "P1", 0, 9)
+	if err != nil || len(list) != 2 || list[0].ID != due[0].ID || len(list[0].Pair.Private.Blob) != 0 || !reflect.DeepEqual(list[1].Serial, due[1].Serial) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if more, err := s.Destroyed(t.Context(), "P1", list[1].ID, 9); len(more) != 0 || err != nil {
+		t.Errorf("%+v, %v", more, err)
 	}
 }

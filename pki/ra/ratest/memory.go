@@ -32,6 +32,7 @@ type Memory struct {
 	lines   []audit.Entry
 
 	reminders []ra.Reminder
+	gone      []gone // cases whose numbers were forgotten
 }
 
 var _ ra.Store = (*Memory)(nil)

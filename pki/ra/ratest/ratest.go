@@ -45,6 +45,7 @@ func Store(t *testing.T, open func(*testing.T) ra.Store) {
 		"trials of changes to many are kept":                   bulks,
 		"a batch is held back and let go on":                   held,
 		"readings of personal data are counted":                read,
+		"identity is forgotten once, and only what is due":     outlived,
 		"a reminder is recorded once":                          reminded,
 		"the register of units follows its approved changes":   units,
 		"what was issued is counted by day, profile and body":  figures,

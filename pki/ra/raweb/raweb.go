@@ -135,6 +135,7 @@ func (p *Pages) table() map[string]view {
 		"GET /reminders":             {"reminders", p.reminders},
 		"GET /ledger":                {"ledger", p.ledger},
 		"GET /audit":                 {"audit", p.audit},
+		"GET /audit/archives":        {"archives", p.archives},
 		"GET /bulks":                 {"bulks", p.bulks},
 		"GET /bulks/{id}":            {"bulk", p.bulk},
 		"GET /units":                 {"units", p.units},

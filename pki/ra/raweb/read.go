@@ -216,6 +216,18 @@ func (p *Pages) audit(r *http.Request, who access.Person) (string, any, error) {
 	return "审计", d, nil
 }
 
+// archives are the closed periods of the trail, figures and the system's log.
+func (p *Pages) archives(r *http.Request, who access.Person) (string, any, error) {
+	v := r.URL.Query()
+	n, _ := strconv.ParseInt(v.Get("n"), 10, 64) // anything else is no period
+	q := api.ReviewQuery{N: max(n, 0), Who: v.Get("who"), Item: v.Get("item"), From: page.Day(v.Get("from")), To: page.Day(v.Get("to")), Level: v.Get("level"), Text: v.Get("q")}
+	if !q.To.IsZero() {
+		q.To = q.To.AddDate(0, 0, 1)
+	}
+	d, err := p.Site.Review(r.Context(), who, q)
+	return "归档、统计与系统日志", d, err
+}
+
 func (p *Pages) help(*http.Request, access.Person) (string, any, error) {
 	var b bytes.Buffer
 	for _, f := range p.API.Profiles() {

@@ -204,11 +204,12 @@ const submits = {
     if (st.id) order.id = st.id;
     then(form, await call('POST', at, { order, claim }));
   },
-  // data-mark: the auditor's mark, signed.
+  // data-mark: the auditor's mark, or the closing of a period, signed.
   async mark(form) {
-    const st = await call('POST', '/api/v1/audit/mark/prepare', fields(form));
+    const act = '/api/v1/audit/' + (form.dataset.mark || 'mark');
+    const st = await call('POST', act + '/prepare', fields(form));
     const claim = await sign(st);
-    if (claim) then(form, await call('POST', '/api/v1/audit/mark', { last: st.last, claim }));
+    if (claim) then(form, await call('POST', act, { last: st.last, claim }));
   },
   // data-post: an unsigned call with the form as JSON.
   async post(form) { then(form, await call('POST', form.dataset.post, fields(form))); },

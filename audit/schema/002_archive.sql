@@ -1,0 +1,9 @@
+CREATE TABLE audit_archive (
+	n     BIGINT NOT NULL PRIMARY KEY,
+	first BIGINT NOT NULL,
+	last  BIGINT NOT NULL,
+	sm3   BYTEA  NOT NULL,
+	size  BIGINT NOT NULL,
+	who   TEXT   NOT NULL,
+	at    BIGINT NOT NULL
+);
