@@ -32,6 +32,16 @@ const (
 	PublishDigest = "digest" // the ledger names its digest only
 )
 
+// RegimeMIIT is the regime of the Ministry of Industry and Information Technology
+// (电子认证服务管理办法, a draft not in force). A profile that names none is of the
+// State Cryptography Administration's, Order No. 4. (适用制度)
+const RegimeMIIT = "MIIT-draft"
+
+// Delegable reports whether taking applications, checking, issuing and delivery may
+// be delegated to another institution: under the draft of the MIIT they may not
+// (art. 22), under Order No. 4 registration may (art. 25).
+func (p Profile) Delegable() bool { return p.Regime != RegimeMIIT }
+
 // Forms in which a package carries the sealed encryption key besides
 // SM2EnvelopedKey. (密钥信封格式)
 const (
@@ -51,6 +61,7 @@ type Profile struct {
 	Audience  string     `json:"audience"`           // "government" 政务部门内部, "public" 企事业单位与公众, "system"
 	Publish   string     `json:"publish"`
 	PublishAt string     `json:"publish_at,omitempty"` // when it comes into the directory: at once, "02:30" daily or "every 6h", Beijing time
+	Regime    string     `json:"regime,omitempty"`     // of law it is issued under: none is Order No. 4, or RegimeMIIT
 	Policy    string     `json:"policy"`               // certificate policy OID (Order No. 4 art. 19(5))
 	CPS       string     `json:"cps,omitempty"`
 	Usage     string     `json:"usage"`              // "sign", "ca" or "root"
@@ -168,6 +179,9 @@ func Parse(text []byte) (Profile, error) {
 	case SealedKey, SKF32, SKF64, P7:
 	default:
 		return p, fmt.Errorf("envelope %q", p.Envelope)
+	}
+	if p.Regime != "" && p.Regime != RegimeMIIT {
+		return p, fmt.Errorf("regime %q", p.Regime)
 	}
 	if p.PublishAt != "" {
 		if _, err := parseSchedule(p.PublishAt); err != nil {

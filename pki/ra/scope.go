@@ -10,6 +10,7 @@ import (
 	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
@@ -81,7 +82,7 @@ func (r *Registrar) taken(ctx context.Context, who access.Person, old string) (s
 
 // delegated completes an application with the body that takes it, in whose name it
 // acts, and how many reviews it needs; what was not delegated is refused.
-func (r *Registrar) delegated(ctx context.Context, a *enroll.Application, policy string) error {
+func (r *Registrar) delegated(ctx context.Context, a *enroll.Application, p profile.Profile) error {
 	t, err := r.tree(ctx)
 	if err != nil || t == nil {
 		return err
@@ -97,7 +98,7 @@ func (r *Registrar) delegated(ctx context.Context, a *enroll.Application, policy
 		return err
 	}
 	a.Principal = b.Principal
-	return t.Allows(a.Body, a.Profile, policy)
+	return t.Allows(a.Body, p)
 }
 
 // standing refuses what somebody orders while their body, or of an application the
@@ -115,7 +116,7 @@ func (r *Registrar) bodyStands(ctx context.Context, a enroll.Application) error 
 	if err := t.Stands(a.Body, r.today()); err != nil || a.Body == "" {
 		return err
 	}
-	return t.Allows(a.Body, a.Profile, r.InForce()[a.Profile].Policy)
+	return t.Allows(a.Body, r.InForce()[a.Profile])
 }
 
 // whole is the store without a scope, for what must be looked up everywhere.
