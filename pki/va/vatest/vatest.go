@@ -45,7 +45,7 @@ type World struct {
 func New(t testing.TB, now func() time.Time) *World {
 	w := &World{T: t, Now: now, Dir: t.TempDir(), LogKey: key(t)}
 	w.CA, w.CAKey = w.Certify("测试 CA", cert.CA(0), cert.KeyUsage(cert.UsageCA))
-	w.Cert, w.Key = w.Certify("OCSP", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck())
+	w.Cert, w.Key = w.Certify("OCSP", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck(), cert.AKI(w.CA.Point))
 	w.Folder = &ledger.Folder{Dir: w.Dir, Key: &w.LogKey.PublicKey, Origin: Origin}
 	w.Say(record.KindAuthority, w.CA.Raw)
 	return w
