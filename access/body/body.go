@@ -86,6 +86,17 @@ func (t *Tree) All() []Body {
 	return slices.DeleteFunc(list, func(b Body) bool { return b.ID == Top })
 }
 
+// Barred are the bodies that the CA takes no requests of, the registration system
+// itself among them, by their own bar and in order.
+func (t *Tree) Barred() (list []Body) {
+	for _, id := range slices.Sorted(maps.Keys(t.bodies)) {
+		if b := t.bodies[id]; b.Barred != "" {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
 // Body returns one, an outlet with what it takes from its parent.
 func (t *Tree) Body(id string) (Body, error) {
 	b, ok := t.bodies[id]

@@ -243,6 +243,7 @@ type BodyView struct {
 	Members []access.PersonID `json:"members"`
 	Stands  bool              `json:"stands"`
 	Why     string            `json:"stands_not,omitempty"` // why it may not register
+	Fix     string            `json:"fix,omitempty"`        // what to do where the CA stopped it
 }
 
 // BodyList are the bodies somebody may see: all, or their own and its outlets.
@@ -264,6 +265,9 @@ func (r *Registrar) BodyList(ctx context.Context) ([]BodyView, error) {
 		v := BodyView{Body: whole, Title: body.Titles[b.Kind], Members: t.Members(b.ID), Stands: true}
 		if no := refusal.Of(t.Stands(b.ID, r.today())); no != nil {
 			v.Stands, v.Why = false, no.Report().Text
+		}
+		if why := r.Bars.Why(b); why != "" {
+			v.Barred, v.Stands, v.Why, v.Fix = why, false, cmp.Or(v.Why, "CA 已停止受理："+why), UntilResumed
 		}
 		list = append(list, v)
 	}
