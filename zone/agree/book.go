@@ -9,6 +9,7 @@ import (
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/pki/ca"
 )
 
 // book is what the ledger says now: eighty octets and an index for each
@@ -48,6 +49,7 @@ type Subject struct {
 	Reason  int
 	At      time.Time // of the revocation
 	Due     time.Time // when it comes into the directory; zero is at once
+	Last    bool      // its CA signs no more: the last list is all there is of its status
 
 	Scope  string // of a list
 	Number int64
@@ -161,6 +163,10 @@ func (b *book) subject(k key) Subject {
 	}
 	if l.due != 0 {
 		s.Due = time.Unix(l.due, 0)
+	}
+	if g := ca.KeyOf(s.Shard); g >= ca.WardFirst { // taken over; with its key it has a list of changes, too
+		_, signs := b.lists[ca.ScopeOf(ca.DeltaOf(g))]
+		s.Last = !signs
 	}
 	if st, ok := b.status[k.at]; ok && st.Revoked {
 		s.Revoked, s.Reason, s.At = true, st.Reason, st.At
