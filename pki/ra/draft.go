@@ -333,7 +333,7 @@ func (r *Registrar) record(ctx context.Context, f Form, p profile.Profile, req *
 	case "none":
 		app.Accord = ""
 	}
-	if err := r.delegated(ctx, &app, p.Policy); err != nil {
+	if err := r.delegated(ctx, &app, p); err != nil {
 		return Record{}, err
 	}
 	return Record{
