@@ -202,6 +202,10 @@ var breaks = map[string]func(t *testing.T, d *cert.Draft, x *Context){
 	"crl-point": func(_ *testing.T, d *cert.Draft, _ *Context) {
 		set(d, cert.CRLDistribution("http://x/crl/shard-4.crl"))
 	},
+	"uri": func(_ *testing.T, d *cert.Draft, x *Context) { // as the place says, and nobody can fetch it
+		x.Place.CRL = "http://中文.cn/crl/shard-3.crl"
+		set(d, cert.CRLDistribution(x.Place.CRL))
+	},
 	"authority-info": func(_ *testing.T, d *cert.Draft, _ *Context) { drop(d, cert.AuthorityInfo) },
 	"alt-names": func(_ *testing.T, d *cert.Draft, _ *Context) {
 		set(d, cert.AltNames([]cert.AltName{{Kind: "dns", Value: "x.cn"}}))

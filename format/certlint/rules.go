@@ -83,11 +83,43 @@ var Rules = []Rule{
 	{"policy", "电子政务电子认证服务管理办法 第十九条第五项", "应有证书策略标识", like(cert.Policies)},
 	{"crl-point", "GM/T 0043 §6.2.2g", "应有指向该序列号所在分段的撤销列表地址", like(cert.CRLPoints)},
 	{"authority-info", "GM/T 0037 附录 A.11", "应有状态查询地址和颁发者证书地址", like(cert.AuthorityInfo)},
+	{"uri", "RFC 5280 §4.2.1.6", "地址应为以 http:// 或 https:// 开头的可见 ASCII 字符", uris},
 	{"alt-names", "RFC 5280 §4.2.1.6", "主体别名应与审核通过的申请相同", like(cert.SubjectAltName)},
 	{"alt-names.own", "RFC 9525 §2", "主体别名应是申请单位自己的域名或设备地址；CN 是主机名时应在其中", owned},
 	{"identity-code", "GM/T 0015 §5.2.4", "身份标识扩展应与审核通过的申请相同，模板没有的不应出现", codes},
 	{"no-check", "RFC 6960 §4.2.2.2.1", "仅状态查询服务器证书应有 ocsp-nocheck", like(cert.OCSPNoCheck)},
 	{"canonical", "GM/T 0006", "编码应为 DER，与重新编码逐字节相同", canonical},
+}
+
+// uris looks at every address at which others are to fetch something.
+func uris(c *cert.Certificate, _ Context) bool {
+	for _, id := range []asn1.ObjectIdentifier{cert.CRLPoints, cert.AuthorityInfo} {
+		if e, ok := c.Extension(id); ok && !fetchable(e.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+// fetchable goes through DER for GeneralNames of the URI kind, [6].
+func fetchable(der cryptobyte.String) bool {
+	const uri = cbasn1.Tag(6 | 0x80)
+	for !der.Empty() {
+		var value cryptobyte.String
+		var tag cbasn1.Tag
+		if !der.ReadAnyASN1(&value, &tag) {
+			return false
+		}
+		if tag == uri {
+			if !bytes.HasPrefix(value, []byte("http://")) && !bytes.HasPrefix(value, []byte("https://")) ||
+				slices.ContainsFunc(value, func(b byte) bool { return b <= ' ' || b > '~' }) {
+				return false
+			}
+		} else if tag&0x20 != 0 && !fetchable(value) {
+			return false
+		}
+	}
+	return true
 }
 
 // issuerOf is the CA's certificate; a root is its own.

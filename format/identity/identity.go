@@ -22,6 +22,7 @@ var (
 	ErrKind   = errors.New("证件类型不在目录中")
 	ErrForm   = errors.New("号码格式不符")
 	ErrCheck  = errors.New("号码校验位不符")
+	ErrPlace  = errors.New("号码中的地区代码无效")
 	ErrPeriod = errors.New("号码中的出生日期无效")
 )
 
@@ -32,6 +33,18 @@ var looks = regexp.MustCompile(`^[0-9]{17}[0-9Xx]$`)
 // then belongs in no address and no log.
 func Looks(text string) bool { return looks.MatchString(strings.TrimSpace(text)) }
 
+// forms are of numbers without a check digit: passports are of every state
+// (ICAO Doc 9303 has letters and digits), officers' have Han characters.
+var forms = map[string]*regexp.Regexp{
+	"passport":      regexp.MustCompile(`^[A-Za-z0-9]{5,20}$`),
+	"military-id":   regexp.MustCompile(`^[\p{Han}A-Za-z0-9]{4,40}$`),
+	"device-number": regexp.MustCompile(`^[\p{Han}A-Za-z0-9][\p{Han}A-Za-z0-9._:/#-]{3,39}$`),
+}
+
+// provinces are the first two digits of GB/T 2260, and those of residents of
+// Hong Kong, Macao and Taiwan.
+var provinces = regexp.MustCompile(`^(1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3])`)
+
 // Check checks a number of a kind; today bounds birth dates.
 func Check(kind, number string, today time.Time) error {
 	switch kind {
@@ -41,13 +54,13 @@ func Check(kind, number string, today time.Time) error {
 		return creditCode(number)
 	case "organisation-code":
 		return organisationCode(number)
-	case "passport", "military-id", "device-number":
-		if n := len([]rune(number)); n < 4 || n > 40 || strings.ContainsAny(number, " \t\r\n") {
-			return ErrForm
-		}
-		return nil
 	}
-	return ErrKind
+	if form, ok := forms[kind]; !ok {
+		return ErrKind
+	} else if !form.MatchString(number) {
+		return ErrForm
+	}
+	return nil
 }
 
 // residentID is GB 11643.
@@ -65,6 +78,9 @@ func residentID(n string, today time.Time) error {
 	}
 	if n[17] != "10X98765432"[sum%11] && (n[17] != 'x' || "10X98765432"[sum%11] != 'X') {
 		return ErrCheck
+	}
+	if place := strings.TrimPrefix(n[:3], "9"); !provinces.MatchString(place) { // 9 and the province: foreigners with permanent residence
+		return ErrPlace
 	}
 	born, err := time.Parse("20060102", n[6:14])
 	if err != nil || born.Year() < 1900 || born.After(today) {

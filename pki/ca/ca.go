@@ -53,6 +53,8 @@ type Job struct {
 	KeepsKey bool   // the signing key goes on from there
 	Body     string // registration body that took it; empty for the institution's own
 	Escrow   []byte // serial of the encryption certificate whose key is recovered; nil otherwise
+
+	EncKeyHash []byte // SM3 of a new encryption key, when its draft is recorded: nobody's signing key ever after
 }
 
 // Pair is one value for each certificate of a pair; Enc is nil for a single one.
@@ -70,12 +72,14 @@ type Store interface {
 	// Jobs returns the requests that are on record.
 	Jobs(ctx context.Context, ids []string) (map[string]Job, error)
 	// Open puts new requests on record with their reserved serials and the message
-	// asking for their keys, if any. A serial used before or a key that already
-	// has a live certificate is refused; so is an ID on record.
+	// asking for their keys, if any. A serial used before, a key that already has a
+	// live certificate (KeyInUse) or was ever given out as an encryption key
+	// (KeyEscrowed) is refused; so is an ID on record.
 	Open(ctx context.Context, jobs []Job, ask *Ask, at time.Time) error
 	// Ask returns the message that asked for a task's keys.
 	Ask(ctx context.Context, task int64) (Ask, error)
-	// Intend puts drafts on record. It refuses a second one for a request.
+	// Intend puts drafts on record. It refuses a second one for a request, and an
+	// encryption key that was given before: nothing is signed over it.
 	Intend(ctx context.Context, jobs []Job, at time.Time) error
 	// Abandon closes opened requests that the key centre refused for good: their
 	// keys are free, their serials stay used, and their IDs may be opened anew.

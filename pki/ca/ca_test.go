@@ -145,6 +145,7 @@ type centre struct {
 	mu      sync.Mutex
 	calls   int
 	given   map[string]ca.KeyAnswer // by serial
+	private []*sm2.PrivateKey       // of those given, in order
 	retired [][]byte
 }
 
@@ -209,6 +210,7 @@ func (c *centre) answer(a ca.KeyAsk) ca.KeyAnswer {
 		if err != nil {
 			panic(err)
 		}
+		c.private = append(c.private, key)
 		got = ca.KeyAnswer{Serial: a.Serial, Point: alg.Point(&key.PublicKey), Sealed: append([]byte("sealed "), a.Serial...)}
 		c.given[string(a.Serial)] = got
 	}

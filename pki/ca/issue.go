@@ -441,7 +441,9 @@ func (w *work) intend(ctx context.Context) error {
 	})
 	var jobs []Job
 	for _, j := range w.at(Opened) {
-		j.State = Intended
+		if j.State = Intended; j.pair() {
+			j.EncKeyHash = alg.Digest(j.encKey)
+		}
 		jobs = append(jobs, j.Job)
 	}
 	if len(jobs) == 0 {

@@ -9,6 +9,7 @@ var (
 	BadRequest   = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.csr", Text: "证书请求无效", Clause: "GM/T 0092", Fix: "请重新生成证书请求"}
 	NoEvidence   = &refusal.Reason{Kind: refusal.Forbidden, Code: "ca.evidence", Text: "缺少有效的录入与审核签名", Clause: "GM/T 0034 §10.1", Fix: "请由录入员提交、由另一名审核员核准"}
 	NoIdentity   = &refusal.Reason{Kind: refusal.Forbidden, Code: "ca.identity", Text: "没有身份查验、告知或协议的记录", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请补录身份查验方式、告知事项和服务协议"}
+	KeyEscrowed  = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.key_escrowed", Text: "该公钥是发放过的加密公钥，不能用作签名公钥", Clause: "GM/T 0034 §5.1", Fix: "签名密钥应由申请人自己产生：请用新的密钥对重新生成证书请求"}
 	KeyInUse     = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.key_in_use", Text: "该签名公钥已有有效证书", Clause: "GM/T 0034 §12.1", Fix: "请使用新的密钥对重新生成证书请求"}
 	TooMany      = &refusal.Reason{Kind: refusal.Limit, Code: "ca.batch", Text: "一次请求的件数过多", Clause: "", Fix: "请分批提交"}
 	Changed      = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.changed", Text: "同一请求编号的内容与先前不同", Clause: "GM/T 0034 §12.1", Fix: "请用新的编号提交"}

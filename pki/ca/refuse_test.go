@@ -212,6 +212,10 @@ func TestAKeyOrANumberIsUsedOnce(t *testing.T) {
 	}
 	before := len(p.key.messages)
 	p.refuses(t, p.request(t, application(t, "A2", key), "clerk", "reviewer"), ca.KeyInUse, "csr")
+	// What the key centre holds signs for nobody, in a pair or alone.
+	for _, a := range []enroll.Application{application(t, "A4", p.keys.private[0]), device(t, "A5", p.keys.private[0])} {
+		p.refuses(t, p.request(t, a, "clerk", "reviewer"), ca.KeyEscrowed, "csr")
+	}
 	p.refuses(t, p.fresh(t, "A1"), ca.Changed, "id") // the number, with another content
 	results, err := p.Issue(t.Context(), []enroll.Request{first, p.fresh(t, "A3"), p.fresh(t, "A3")})
 	if err != nil || results[0].Err != nil || results[1].Err != nil {

@@ -155,15 +155,28 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	}
 	keyHash := alg.Digest(req.Point)
 	goesOn := f.For == enroll.Extend // with the key of the certificate it follows
-	if holder, err := r.Store.KeyHolder(ctx, keyHash); err != nil || holder != "" && holder != f.ID && !(goesOn && holder == old.ID) {
-		if err != nil {
-			return Record{}, err
-		}
-		return Record{}, r.inUse(ctx, holder)
+	if err := r.free(ctx, keyHash, f.ID, goesOn, old.ID); err != nil {
+		return Record{}, err
 	}
 	rec, err := r.record(ctx, f, p, req, keyHash, by, old)
 	rec.Follows, rec.KeepsKey = old.ID, goesOn
 	return rec, err
+}
+
+// free refuses a signing key that is somebody's already, or the key centre's.
+func (r *Registrar) free(ctx context.Context, keyHash []byte, id string, goesOn bool, from string) error {
+	held, err := r.Store.Escrowed(ctx, keyHash)
+	if err != nil {
+		return err
+	}
+	if held {
+		return KeyEscrowed.At("csr", KeyEscrowed.Clause)
+	}
+	holder, err := r.Store.KeyHolder(ctx, keyHash)
+	if err != nil || holder == "" || holder == id || goesOn && holder == from {
+		return err
+	}
+	return r.inUse(ctx, holder)
 }
 
 // inUse says who holds a key; one that was given away is free for nobody.
@@ -266,6 +279,9 @@ func (r *Registrar) checkIdentity(p profile.Profile, f IdentityForm) error {
 		}
 		if at.After(r.Now().Add(access.Window)) {
 			return bad("checked_at", "查验时间晚于现在")
+		}
+		if at.Before(r.Now().AddDate(-checkYears, 0, 0)) {
+			return bad("checked_at", fmt.Sprintf("查验时间早于 %d 年前，请重新查验", checkYears))
 		}
 	}
 	if len(f.Evidence) == 0 && slices.Contains([]string{"entrusted", "remote-video", "official-data"}, f.Method) {

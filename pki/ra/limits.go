@@ -28,6 +28,10 @@ const (
 	// travels to the CA with sixty-three others in one message.
 	WordMax = 64
 
+	// checkYears bounds how old a check of an identity may be, in years: twice the
+	// longest validity, for what is renewed without being checked again.
+	checkYears = 10
+
 	// FilesMax is how many files an identity check may name.
 	FilesMax = 20
 )

@@ -117,6 +117,8 @@ type Store interface {
 	Counts(ctx context.Context, within []string) (map[string]map[casework.State]int, error)
 	// KeyHolder returns the live case of a key, or "".
 	KeyHolder(ctx context.Context, keyHash []byte) (string, error)
+	// Escrowed reports whether a key was ever given out as an encryption key.
+	Escrowed(ctx context.Context, keyHash []byte) (bool, error)
 	// BySerial returns the case a certificate was issued in; NotLive if none.
 	BySerial(ctx context.Context, serial string) (Record, error)
 	// BatchByDigest finds a sheet taken in before; ok is false if there is none.

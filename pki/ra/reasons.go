@@ -12,6 +12,7 @@ var (
 	BadCSR        = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.csr", Text: "证书请求无效", Clause: "GM/T 0092", Fix: "请用 hufu key 或其他支持 SM2 的工具重新生成证书请求"}
 	BadIdentity   = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.identity", Text: "身份证件不合规定", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请核对证件类型和号码"}
 	KeyInUse      = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.key_in_use", Text: "该签名公钥已有在办申请或有效证书", Clause: "GM/T 0034 §12.1", Fix: "请用新的密钥对重新生成证书请求"}
+	KeyEscrowed   = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.key_escrowed", Text: "该公钥是发放过的加密公钥，密钥管理系统持有其私钥，不能用作签名公钥", Clause: "GM/T 0034 §5.1", Fix: "签名密钥应由申请人自己产生：请用 hufu key 生成新的密钥对和证书请求"}
 	NotChecked    = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_checked", Text: "缺少身份查验、告知或协议的记录，不能审核通过", Clause: "电子政务电子认证服务管理办法 第二十一条", Fix: "请退回录入员补录"}
 	NotIssued     = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_issued", Text: "证书尚未签发", Clause: "GM/T 0034 §12.1", Fix: "请在审核通过并签发后制证"}
 	NotYet        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_yet", Text: "案件还没有到这一步", Clause: "GM/T 0034 §12.1", Fix: "请在提交之后打印回执"}

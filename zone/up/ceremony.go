@@ -96,7 +96,7 @@ func (c Config) bootstrap(ctx context.Context) (World, error) {
 	}
 	public := c.url(portPublic)
 	if c.PublicURL != "" {
-		public = strings.TrimSuffix(c.PublicURL, "/")
+		public = c.PublicURL
 	} else if ip := net.ParseIP(c.Addr); ip != nil && ip.IsUnspecified() {
 		return World{}, fmt.Errorf("%w：监听 %s 时证书里要写明外部可达的地址，请加 --public-url http://主机:%d", ErrAddress, c.Addr, c.BasePort+portPublic)
 	}

@@ -116,6 +116,12 @@ var ErrAddress = errors.New("地址有误")
 
 // Run bootstraps the folder if need be and serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
+	if c.PublicURL != "" {
+		var err error
+		if c.PublicURL, err = publicURL(c.PublicURL); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return err
 	}

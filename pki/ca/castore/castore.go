@@ -50,7 +50,7 @@ func Open(ctx context.Context, db *sqldb.DB) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{DB: db}
-	return s, s.dates(ctx)
+	return s, errors.Join(s.dates(ctx), s.escrowed(ctx))
 }
 
 const jobColumns = `id, state, content, key_sm3, sign_sn, enc_sn, not_before, not_after, task, follows, keeps_key, body, escrow, sign_tbs, enc_tbs, sealed`
@@ -122,26 +122,19 @@ func (s *Store) signed(ctx context.Context, id string) (p ca.Pair, err error) {
 // Open puts new requests on record.
 func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		rows, keys := make([][]any, len(jobs)), make([][]any, len(jobs))
+		if err := ours(tx, jobs); err != nil {
+			return err
+		}
+		if err := claim(tx, jobs); err != nil {
+			return err
+		}
+		rows := make([][]any, len(jobs))
 		for i, j := range jobs {
 			var intended any
 			if j.State == ca.Intended {
 				intended = at.UnixMilli()
 			}
 			rows[i] = []any{j.ID, int(j.State), j.Content, j.KeyHash, j.Serials.Sign, j.Serials.Enc, j.From.UnixMilli(), j.To.UnixMilli(), j.Task, j.Follows, j.KeepsKey, j.Body, nilIfEmpty(j.Escrow), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nil, at.UnixMilli(), intended}
-			keys[i] = []any{j.KeyHash, j.ID}
-			n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
-			if err != nil {
-				return err
-			}
-			if n == 0 && j.KeepsKey {
-				if n, err = tx.Exec(`UPDATE live_key SET job = $1 WHERE key_sm3 = $2 AND job = $3`, j.ID, j.KeyHash, j.Follows); err != nil {
-					return err
-				}
-			}
-			if n == 0 {
-				return taken(tx, j)
-			}
 		}
 		if ask != nil {
 			if _, err := tx.Exec(`INSERT INTO ask (task, message, retire, done) VALUES ($1, $2, $3, $4)`, ask.Task, ask.Message, false, false); err != nil {
@@ -150,6 +143,37 @@ func (s *Store) Open(ctx context.Context, jobs []ca.Job, ask *ca.Ask, at time.Ti
 		}
 		return tx.InsertMany(`INSERT INTO job (`+jobColumns+`, opened_at, intended_at)`, rows)
 	})
+}
+
+// claim makes the keys of requests live. Mostly they are new, and noted at once;
+// otherwise each by itself finds out which is not.
+func claim(tx *sqldb.Tx, jobs []ca.Job) error {
+	have, err := known(tx, "live_key", jobs)
+	if err != nil {
+		return err
+	}
+	rows, twice := make([][]any, len(jobs)), map[string]bool{}
+	for i, j := range jobs {
+		rows[i], twice[string(j.KeyHash)] = []any{j.KeyHash, j.ID}, true
+	}
+	if have == 0 && len(twice) == len(jobs) {
+		return tx.InsertMany(`INSERT INTO live_key (key_sm3, job)`, rows)
+	}
+	for _, j := range jobs {
+		n, err := tx.Exec(`INSERT INTO live_key (key_sm3, job) VALUES ($1, $2) ON CONFLICT (key_sm3) DO NOTHING`, j.KeyHash, j.ID)
+		if err != nil {
+			return err
+		}
+		if n == 0 && j.KeepsKey {
+			if n, err = tx.Exec(`UPDATE live_key SET job = $1 WHERE key_sm3 = $2 AND job = $3`, j.ID, j.KeyHash, j.Follows); err != nil {
+				return err
+			}
+		}
+		if n == 0 {
+			return taken(tx, j)
+		}
+	}
+	return nil
 }
 
 // taken says why a key cannot be claimed. When it is the request's own, two
@@ -213,6 +237,7 @@ func free(tx *sqldb.Tx, j ca.Job) (err error) {
 // Intend puts the drafts of opened requests on record.
 func (s *Store) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		var keys [][]any
 		for _, j := range jobs {
 			n, err := tx.Exec(`UPDATE job SET state = $1, sign_tbs = $2, enc_tbs = $3, sealed = $4, intended_at = $5 WHERE id = $6 AND state = $7`,
 				int(ca.Intended), j.TBS.Sign, nilIfEmpty(j.TBS.Enc), nilIfEmpty(j.Sealed), at.UnixMilli(), j.ID, int(ca.Opened))
@@ -222,6 +247,12 @@ func (s *Store) Intend(ctx context.Context, jobs []ca.Job, at time.Time) error {
 			if n != 1 {
 				return fmt.Errorf("request %s already has an intent", j.ID)
 			}
+			if j.EncKeyHash != nil {
+				keys = append(keys, []any{j.EncKeyHash})
+			}
+		}
+		if err := tx.InsertMany(`INSERT INTO escrowed_key (key_sm3)`, keys); err != nil {
+			return fmt.Errorf("key centre gave a key that was given before: %w", err)
 		}
 		return nil
 	})

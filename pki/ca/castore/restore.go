@@ -177,7 +177,10 @@ func takeCertificate(tx *sqldb.Tx, m Missing, from func(*cert.Certificate) Origi
 	}
 	_, err = tx.Exec(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, $10, $11)`,
 		m.Index, r.Serial, nilIfEmpty(r.Pair), job, r.Profile, r.Use, r.Shard, m.Body, false, r.NotBefore.Unix(), r.NotAfter.Unix())
-	return err
+	if err != nil || r.Use != "enc" {
+		return err
+	}
+	return noteKey(tx, alg.Digest(c.Point))
 }
 
 // jobOf finds the request a certificate belongs to and closes it, or puts one

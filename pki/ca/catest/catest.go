@@ -54,6 +54,7 @@ func Job(n byte) ca.Job {
 	return ca.Job{
 		ID: fmt.Sprint("A", n), State: ca.Opened, Content: []byte(`{"profile":"person-dual"}`), KeyHash: bytes.Repeat([]byte{n}, 32),
 		Serials: ca.Pair{Sign: serial(1), Enc: serial(2)}, From: at, To: at.AddDate(1, 0, 0), Task: int64(n), Shards: [2]int{int(n) % 16, int(n) % 16},
+		EncKeyHash: append([]byte{0xE0}, bytes.Repeat([]byte{n}, 31)...),
 	}
 }
 
@@ -173,6 +174,19 @@ func usedOnce(t *testing.T, s ca.Store) {
 	sameKey.KeyHash = j.KeyHash
 	if err := s.Open(ctx, []ca.Job{Job(5), sameKey}, nil, at); !errors.Is(err, ca.KeyInUse) {
 		t.Errorf("a key in use: %v", err)
+	}
+	again := Job(9)
+	again.EncKeyHash = j.EncKeyHash
+	if err := s.Open(ctx, []ca.Job{again}, nil, at); err != nil {
+		t.Fatal(err)
+	}
+	if again.State = ca.Intended; s.Intend(ctx, []ca.Job{again}, at) == nil {
+		t.Error("a key the centre gave twice is to be certified twice")
+	}
+	escrowed := Job(8)
+	escrowed.KeyHash = j.EncKeyHash
+	if err := s.Open(ctx, []ca.Job{Job(5), escrowed}, nil, at); !errors.Is(err, ca.KeyEscrowed) {
+		t.Errorf("a key the centre holds: %v", err)
 	}
 	twice := Job(6)
 	twice.KeyHash = Job(5).KeyHash
@@ -424,35 +438,6 @@ func anew(t *testing.T, s ca.Store) {
 }
 
 // An abandoned request leaves its serials used and its key and ID free.
-func abandoned(t *testing.T, s ca.Store) {
-	ctx, j := t.Context(), Job(5)
-	if err := s.Open(ctx, []ca.Job{j}, &ca.Ask{Task: j.Task, Message: []byte("ask")}, at); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Abandon(ctx, []ca.Job{j}, []audit.Entry{Line("ca.abandon")}); err != nil {
-		t.Fatal(err)
-	}
-	if len(have(t, s, j.ID)) != 0 {
-		t.Error("still on record")
-	}
-	if s.Abandon(ctx, []ca.Job{j}, nil) == nil {
-		t.Error("abandoned twice")
-	}
-	again := Job(5)
-	again.Task = 500
-	if err := s.Open(ctx, []ca.Job{again}, &ca.Ask{Task: again.Task, Message: []byte("ask")}, at); err == nil {
-		t.Error("its serials were reserved again")
-	}
-	again.Serials = Job(6).Serials
-	if err := s.Open(ctx, []ca.Job{again}, &ca.Ask{Task: again.Task, Message: []byte("ask")}, at); err != nil {
-		t.Errorf("the same id and key, asked anew: %v", err)
-	}
-	if issued := Issue(t, s, 7); s.Abandon(ctx, []ca.Job{issued}, nil) == nil {
-		t.Error("an issued request was abandoned")
-	}
-}
-
-// move changes the status of one certificate.
 func move(t *testing.T, s ca.Store, request string, serial []byte, revoked bool, reason int, when time.Time) error {
 	t.Helper()
 	c, err := s.Certificate(t.Context(), serial)

@@ -20,20 +20,21 @@ import (
 
 // Memory keeps everything in maps. Its zero value is an empty store.
 type Memory struct {
-	mu      sync.Mutex
-	jobs    map[string]ca.Job
-	keys    map[string]string // live key to the request that has it
-	asks    []ask
-	issued  map[string]ca.Issued // by serial
-	revoked map[string]revoked   // by serial
-	changes []changed
-	dirty   map[int]bool
-	lists   []ca.List // oldest first; those intended together share a number
-	leaves  [][]byte
-	lines   []audit.Entry
-	heirs   []ca.Succession
-	duties  []duty
-	rules   []ca.Rule
+	mu       sync.Mutex
+	jobs     map[string]ca.Job
+	keys     map[string]string // live key to the request that has it
+	escrowed map[string]bool
+	asks     []ask
+	issued   map[string]ca.Issued // by serial
+	revoked  map[string]revoked   // by serial
+	changes  []changed
+	dirty    map[int]bool
+	lists    []ca.List // oldest first; those intended together share a number
+	leaves   [][]byte
+	lines    []audit.Entry
+	heirs    []ca.Succession
+	duties   []duty
+	rules    []ca.Rule
 }
 
 type duty struct {
@@ -123,6 +124,9 @@ func (m *Memory) Open(_ context.Context, list []ca.Job, a *ca.Ask, _ time.Time) 
 		if _, ok := jobs[j.ID]; ok {
 			return fmt.Errorf("request %s is on record already", j.ID)
 		}
+		if m.escrowed[string(j.KeyHash)] {
+			return ca.KeyEscrowed.At("csr", ca.KeyEscrowed.Clause)
+		}
 		if holder, ok := keys[string(j.KeyHash)]; ok && !(j.KeepsKey && holder == j.Follows) {
 			return ca.KeyInUse.At("csr", ca.KeyInUse.Clause)
 		}
@@ -200,7 +204,20 @@ func (m *Memory) Abandon(_ context.Context, list []ca.Job, lines []audit.Entry) 
 func (m *Memory) Intend(_ context.Context, list []ca.Job, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.move(list, ca.Opened, ca.Intended, func(have *ca.Job, by ca.Job) { have.TBS, have.Sealed = by.TBS, by.Sealed })
+	keys := clone(m.escrowed)
+	for _, j := range list {
+		if j.EncKeyHash != nil {
+			if keys[string(j.EncKeyHash)] {
+				return fmt.Errorf("key centre gave %s a key that was given before", j.ID)
+			}
+			keys[string(j.EncKeyHash)] = true
+		}
+	}
+	err := m.move(list, ca.Opened, ca.Intended, func(have *ca.Job, by ca.Job) { have.TBS, have.Sealed = by.TBS, by.Sealed })
+	if err == nil {
+		m.escrowed = keys
+	}
+	return err
 }
 
 // Record stores what was signed.

@@ -223,8 +223,7 @@ func (s *Store) save(tx *sqldb.Tx, v ra.Save) error {
 		}
 	}
 	if v.Move.Event.Did == ra.Issue {
-		ends := endsOf(r.Reply)
-		if _, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2 WHERE id = $3`, ends[1], ends[0], r.ID); err != nil {
+		if err := endsOf(r.Reply).note(tx, r.ID); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -18,8 +19,7 @@ import (
 // transaction.
 const fillStep = 500
 
-// fill notes the beginning and end of certificates issued before the columns were
-// there.
+// fill notes what is read of certificates issued before the columns were there.
 func (s *Store) fill(ctx context.Context) error {
 	for {
 		ends, err := s.unfilled(ctx)
@@ -27,8 +27,8 @@ func (s *Store) fill(ctx context.Context) error {
 			return err
 		}
 		err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-			for id, end := range ends {
-				if _, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2 WHERE id = $3`, end[1], end[0], id); err != nil {
+			for id, e := range ends {
+				if err := e.note(tx, id); err != nil {
 					return err
 				}
 			}
@@ -40,13 +40,13 @@ func (s *Store) fill(ctx context.Context) error {
 	}
 }
 
-func (s *Store) unfilled(ctx context.Context) (map[string][2]int64, error) {
-	rows, err := s.DB.Query(ctx, `SELECT id, reply FROM cases WHERE (not_after = 0 OR began = 0) AND reply IS NOT NULL LIMIT $1`, fillStep)
+func (s *Store) unfilled(ctx context.Context) (map[string]extract, error) {
+	rows, err := s.DB.Query(ctx, `SELECT id, reply FROM cases WHERE (not_after = 0 OR began = 0 OR enc_sm3 IS NULL) AND reply IS NOT NULL LIMIT $1`, fillStep)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	ends := map[string][2]int64{}
+	ends := map[string]extract{}
 	for rows.Next() {
 		var id string
 		var body []byte
@@ -62,14 +62,34 @@ func (s *Store) unfilled(ctx context.Context) (map[string][2]int64, error) {
 	return ends, rows.Err()
 }
 
-// endsOf is when the certificates of a reply begin, in seconds, and run out, in
-// milliseconds; -1 where they cannot be read, so that nobody looks again.
-func endsOf(r enroll.Reply) [2]int64 {
-	c, err := cert.Parse(r.Sign)
-	if err != nil {
-		return [2]int64{-1, -1}
+// extract is what is looked for in the certificates of a reply: when they begin,
+// in seconds, and run out, in milliseconds, -1 where they cannot be read, so
+// that nobody looks again; and the SM3 of the encryption key, empty for none.
+type extract struct {
+	began, ends int64
+	encKey      []byte
+}
+
+func endsOf(r enroll.Reply) extract {
+	e := extract{-1, -1, []byte{}}
+	if c, err := cert.Parse(r.Sign); err == nil {
+		e.began, e.ends = c.NotBefore.Unix(), c.NotAfter.UnixMilli()
 	}
-	return [2]int64{c.NotBefore.Unix(), c.NotAfter.UnixMilli()}
+	if c, err := cert.Parse(r.Enc); err == nil {
+		e.encKey = alg.Digest(c.Point)
+	}
+	return e
+}
+
+func (e extract) note(tx *sqldb.Tx, id string) error {
+	_, err := tx.Exec(`UPDATE cases SET not_after = $1, began = $2, enc_sm3 = $3 WHERE id = $4`, e.ends, e.began, e.encKey, id)
+	return err
+}
+
+// Escrowed reports whether a key was ever given out as an encryption key.
+func (s *Store) Escrowed(ctx context.Context, keySM3 []byte) (is bool, err error) {
+	err = s.DB.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM cases WHERE enc_sm3 = $1)`, keySM3).Scan(&is)
+	return is, err
 }
 
 // Expiring lists cases whose certificates, or letters, end within a time.

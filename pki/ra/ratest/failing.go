@@ -73,6 +73,11 @@ func (f *Failing) Waiting(ctx context.Context, kind string, s casework.State, af
 	return one(f, func() ([]ra.Record, error) { return f.Store.Waiting(ctx, kind, s, after, limit) })
 }
 
+// Escrowed may fail.
+func (f *Failing) Escrowed(ctx context.Context, keyHash []byte) (bool, error) {
+	return one(f, func() (bool, error) { return f.Store.Escrowed(ctx, keyHash) })
+}
+
 // KeyHolder may fail.
 func (f *Failing) KeyHolder(ctx context.Context, keyHash []byte) (string, error) {
 	return one(f, func() (string, error) { return f.Store.KeyHolder(ctx, keyHash) })

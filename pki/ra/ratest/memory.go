@@ -13,6 +13,8 @@ import (
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/pki/ra"
 )
 
@@ -243,6 +245,16 @@ func (m *Memory) KeyHolder(_ context.Context, keyHash []byte) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.keys[string(keyHash)], nil
+}
+
+// Escrowed reports whether a key was ever given out as an encryption key.
+func (m *Memory) Escrowed(_ context.Context, keyHash []byte) (bool, error) {
+	for _, r := range m.All() {
+		if c, err := cert.Parse(r.Reply.Enc); err == nil && bytes.Equal(alg.Digest(c.Point), keyHash) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // BySerial returns the case a certificate was issued in.

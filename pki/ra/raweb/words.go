@@ -12,6 +12,7 @@ import (
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/format/identity"
 	"github.com/hufu-pki/hufu/pki/ra"
+	"github.com/hufu-pki/hufu/pki/ra/raapi"
 )
 
 // Reasons of a revocation as people choose them, in the order of the form.
@@ -32,6 +33,15 @@ func choices(words map[string]string, only ...string) (list []choice) {
 }
 
 var audiences = map[string]string{"government": "政务部门内部", "public": "企事业单位与公众", "system": "系统自身"}
+
+// checker says who checked an identity, and whether that is their own word: the
+// clerk may name somebody else, who has signed nothing.
+func checker(by string, events []raapi.EventLine) string {
+	if slices.ContainsFunc(events, func(e raapi.EventLine) bool { return e.Who == by }) {
+		return by + "（已签名）"
+	}
+	return by + "（据录入员填写，本人未签名）"
+}
 
 // attributes are a subject's parts as forms call them.
 var attributes = map[string]string{"C": "国家", "ST": "省（自治区、直辖市）", "L": "市（地区）", "O": "单位", "OU": "部门", "CN": "名称", "E": "电子邮件"}
@@ -78,6 +88,7 @@ var funcs = template.FuncMap{
 	"unitact": func(do string) string { return ra.UnitActs[do] },
 	"attr":    func(t string) string { return cmp.Or(attributes[t], t) },
 	"inc":     func(i int) int { return i + 1 },
+	"checker": checker,
 	"picked":  func(state string) bool { return bulk[casework.State(state)] },
 }
 

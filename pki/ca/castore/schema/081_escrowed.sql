@@ -1,0 +1,3 @@
+CREATE TABLE escrowed_key (
+	key_sm3 BYTEA NOT NULL PRIMARY KEY
+);
