@@ -33,6 +33,9 @@ type Device interface {
 	Prove(p Pair) error
 	// Rewrap moves a wrapped private key under another wrapping key.
 	Rewrap(p Pair, master string) (Wrapped, error)
+	// Adopt opens an SM2EnvelopedKey (DER, GM/T 0009 §7.4) that is sealed to the key
+	// labelled opener, checks the private key against its point, and wraps it.
+	Adopt(master, opener string, sealed []byte) (Pair, error)
 	// Envelope seals a wrapped private key to a subscriber's signing key and signs
 	// the plain content with the key labelled signer.
 	Envelope(master string, p Pair, to []byte, signer string) (Sealed, error)

@@ -119,6 +119,8 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 		return p.RA(ctx, c.Verb, a)
 	case c.Room == "ca" && c.Verb == "statistics":
 		return c.statistics(ctx, p)
+	case c.Room == "ca" && c.Verb == "handover":
+		return handoverPack(ctx, p, a.Words)
 	case c.Room == "km" && c.Verb == "due":
 		return p.Due(ctx, c.To, c.After)
 	case c.Room == "ca" && c.Verb == "registrars":
@@ -130,7 +132,7 @@ func (c *asCmd) do(ctx context.Context, p *desk.Person, a desk.Args) (any, error
 		var v json.RawMessage
 		return &v, p.Call(ctx, "GET", "/api/v1/pool", nil, &v)
 	}
-	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 profile setting statistics registrars，km 另有 pool due", c.Room, c.Verb, desk.ChangeVerbs)}
+	return nil, &desk.Usage{Text: fmt.Sprintf("没有 %s %s；可用：%s，ca 另有 profile setting statistics registrars handover，km 另有 pool due", c.Room, c.Verb, desk.ChangeVerbs)}
 }
 
 // print shows a result: JSON for programs, lines for people.

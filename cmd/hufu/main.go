@@ -40,6 +40,7 @@ type commands struct {
 	Ceremony  ceremonyCmd  `cmd:"" help:"密钥仪式：分管、更换份额、销毁、纪要。"`
 	Custodian custodianCmd `cmd:"" help:"份额保管人：启动时交出份额。"`
 	Bench     benchCmd     `cmd:"" help:"性能测量。"`
+	Takeover  takeoverCmd  `cmd:"" help:"业务承接：核对另一机构移交的证书、列表、密钥和注册资料。"`
 }
 
 // Exit codes of the contract.

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/hufu-pki/hufu/format/alg"
+	"github.com/hufu-pki/hufu/format/sealedkey"
 	"github.com/hufu-pki/hufu/hsm"
 )
 
@@ -202,6 +203,17 @@ func (d *Device) Generate(label string) (crypto.Signer, error) {
 	return k, nil
 }
 
+// Import keeps a key that was made elsewhere under a new label. What comes from
+// outside cannot be proven to be nowhere else: it is for keys that another
+// institution handed over.
+func (d *Device) Import(label string, key *sm2.PrivateKey) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	secret := key.D.FillBytes(make([]byte, 32))
+	defer clear(secret)
+	return d.store(label, "sm2", secret)
+}
+
 // NewMaster makes a wrapping key under a new label.
 func (d *Device) NewMaster(label string) error {
 	d.mu.Lock()
@@ -287,6 +299,28 @@ func (d *Device) Rewrap(p hsm.Pair, master string) (hsm.Wrapped, error) {
 	}
 	defer clear(secret)
 	return d.Wrap(master, secret, p.Point)
+}
+
+// Adopt takes a private key in that is sealed to one of the device's own.
+func (d *Device) Adopt(master, opener string, sealed []byte) (hsm.Pair, error) {
+	e, err := sealedkey.Parse(sealed)
+	if err != nil {
+		return hsm.Pair{}, err
+	}
+	d.mu.Lock()
+	own, err := d.signer(opener)
+	d.mu.Unlock()
+	if err != nil {
+		return hsm.Pair{}, err
+	}
+	key, err := e.Open(own)
+	if err != nil {
+		return hsm.Pair{}, err
+	}
+	secret := key.D.FillBytes(make([]byte, 32))
+	defer clear(secret)
+	w, err := d.Wrap(master, secret, e.Point)
+	return hsm.Pair{Point: e.Point, Private: w}, err
 }
 
 // Envelope seals a private key to its owner's signing key.

@@ -151,6 +151,7 @@ type Issuer struct {
 	top        bool    // it is the root: what it issues stands in the ARL
 	first      *Issuer // with the first key; nil for itself
 	generation int
+	ward       bool // taken over: it certifies nobody but its responder
 }
 
 // AsRoot is an issuer on the same records that signs with the root's key.

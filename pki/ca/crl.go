@@ -127,10 +127,11 @@ func (p *Publisher) publish(ctx context.Context, asked time.Time) (map[string]in
 	if err != nil {
 		return nil, err
 	}
-	keys := is.Generations()
+	keys := is.signers()
 	for scope, l := range have {
-		if n, _ := ReadScope(scope); !l.Signed && scope != arl && n < len(keys) { // that one is the root's to sign
-			if have[scope], err = keys[n].signList(ctx, l); err != nil {
+		n, _ := ReadScope(scope)
+		if i := slices.IndexFunc(keys, func(k *Issuer) bool { return k.generation == n }); !l.Signed && scope != arl && i >= 0 { // that one is the root's to sign
+			if have[scope], err = keys[i].signList(ctx, l); err != nil {
 				return nil, err
 			}
 		}
@@ -192,8 +193,8 @@ func (is *Issuer) due(ctx context.Context, have map[string]List, dirty []int, as
 		have[l.Scope] = l
 		return err
 	}
-	for n := range is.settings().Shards {
-		n += is.generation * stride
+	for n := range is.shards() {
+		n += is.generation * Stride
 		if l, ok := have[ScopeOf(n)]; !ok || slices.Contains(dirty, n) || is.stale(l, asked) {
 			if err := sign(n, List{}); err != nil {
 				return err

@@ -384,7 +384,7 @@ func (is *Issuer) drawn(shard int, tbs []byte) int {
 	}
 	for _, url := range c.URLs()["crl"] {
 		for n := range ShardsMax {
-			if n += is.generation * stride; url == is.place(n).CRL {
+			if n += is.generation * Stride; url == is.place(n).CRL {
 				return n
 			}
 		}

@@ -23,6 +23,7 @@ import (
 // belongs to the key its authority key identifier names.
 type Line struct {
 	heirs atomic.Pointer[[]*Issuer] // after the first, oldest first
+	wards atomic.Pointer[[]*Issuer] // taken over, oldest first
 }
 
 // Succession is one change of the CA's key on record. (密钥更新)
@@ -103,6 +104,9 @@ func (is *Issuer) by(c *cert.Certificate) *Issuer {
 	if is.Line == nil {
 		return is
 	}
+	if w := is.wardOf(c); w != nil {
+		return w
+	}
 	e, _ := c.Extension(cert.AuthorityKeyID)
 	for _, g := range append(slices.Clone(all), is) { // it may be an heir that signs nothing else yet
 		if string(e.Value) == string(cert.AKI(g.Cert.Point).Value) {
@@ -112,16 +116,25 @@ func (is *Issuer) by(c *cert.Certificate) *Issuer {
 	return all[0] // what names no key is older than the second one
 }
 
-// stride is how far the shards of one key are from those of the next, on record
+// Stride is how far the shards of one key are from those of the next, on record
 // and in the ledger.
-const stride = 1 << 12
+const Stride = 1 << 12
 
 // Shard names the partition of a certificate's key and serial.
 func (is *Issuer) shard(serial []byte) int {
 	if is.top {
 		return Authorities
 	}
-	return is.generation*stride + int(serial[len(serial)-1])%is.settings().Shards
+	return is.generation*Stride + int(serial[len(serial)-1])%is.shards()
+}
+
+// shards is how many partitions its list has: one taken over has no certificate
+// that names another.
+func (is *Issuer) shards() int {
+	if is.ward {
+		return 1
+	}
+	return is.settings().Shards
 }
 
 // FullOf and DeltaOf are the numbers that stand for the lists of a key.
@@ -134,14 +147,14 @@ func Span(list int) (from, to int) {
 	case list >= 0 || list == Authorities:
 		return list, list + 1
 	default:
-		return g * stride, (g + 1) * stride
+		return g * Stride, (g + 1) * Stride
 	}
 }
 
 // KeyOf is the generation of the key that signs a list.
 func KeyOf(list int) int {
 	if list >= 0 {
-		return list / stride
+		return list / Stride
 	}
 	return (-list - 1) / 4
 }
@@ -169,7 +182,7 @@ func Everywhere(last, shards int) []int {
 	for g := range last + 1 {
 		list = append(list, FullOf(g), DeltaOf(g))
 		for n := range shards {
-			list = append(list, g*stride+n)
+			list = append(list, g*Stride+n)
 		}
 	}
 	return list
@@ -190,7 +203,7 @@ func ScopeOf(list int) string {
 	case Authorities:
 		return scope + arl
 	}
-	return scope + "shard-" + strconv.Itoa(list%stride)
+	return scope + "shard-" + strconv.Itoa(list%Stride)
 }
 
 // ReadScope takes a scope apart: the generation of the key, and what the list of

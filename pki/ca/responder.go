@@ -47,7 +47,7 @@ func Renewable(c *cert.Certificate) time.Time {
 
 // issuer finds who has a key identifier.
 func (r *Responders) issuer(id []byte) (by *Issuer, root bool, err error) {
-	for _, g := range r.Issuer.Generations() {
+	for _, g := range r.Issuer.signers() {
 		if bytes.Equal(cert.KeyID(g.Cert.Point), id) {
 			return g, false, nil
 		}

@@ -223,7 +223,11 @@ func (is *Issuer) issuerOf(c Issued) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading certificate %s: %w", cert.SerialHex(c.Serial), err)
 	}
-	return alg.Digest(is.by(read).Cert.Raw), nil
+	by := is.by(read)
+	if by.Key == nil {
+		return nil, NoWardKey.At("serial", NoWardKey.Clause)
+	}
+	return alg.Digest(by.Cert.Raw), nil
 }
 
 func (to change) item() string {

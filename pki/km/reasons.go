@@ -25,6 +25,7 @@ var (
 	BadWarrant    = &refusal.Reason{Kind: refusal.Invalid, Code: "km.warrant", Text: "司法取证的手续不完整", Clause: judicialClause, Fix: "请按法律文书核对后重新提出"}
 	NoRecord      = &refusal.Reason{Kind: refusal.NotFound, Code: "km.no_record", Text: "在用库和历史库中没有该证书的密钥", Clause: judicialClause, Fix: "请核对加密证书序列号"}
 	Unrecoverable = &refusal.Reason{Kind: refusal.Conflict, Code: "km.unrecoverable", Text: "托管密钥无法恢复", Clause: "GM/T 0034 §6.2.9", Fix: "请立即检查密码设备与密钥库，并从备份恢复"}
+	BadArchive    = &refusal.Reason{Kind: refusal.Invalid, Code: "km.archive", Text: "移交的密钥不能承接", Clause: "GM/T 0034 §6.2", Fix: "请用 hufu takeover check --km 重新写出密钥文件"}
 	BadMarks      = &refusal.Reason{Kind: refusal.Invalid, Code: "km.marks", Text: "密钥库设置不合规定", Clause: "GM/T 0034 §6.2.3", Fix: "请按提示修改"}
 	NotDue        = &refusal.Reason{Kind: refusal.Conflict, Code: "km.not_due", Text: "归档密钥未到可以销毁的时间", Clause: "GM/T 0034 §9.2.2", Fix: "归档密钥须保存十年以上；请改填更早的日期"}
 	Destroyed     = &refusal.Reason{Kind: refusal.NotFound, Code: "km.destroyed", Text: "该证书的密钥已按保存期限销毁", Clause: "GM/T 0034 §9.2.2", Fix: "密钥不能再恢复；销毁纪要见所列变更"}

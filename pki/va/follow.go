@@ -221,6 +221,23 @@ func (r *Responder) CRL(scope string) (record.CRL, bool) {
 	return c, ok
 }
 
+// Lists are the names of the lists known, and the CA certificates under which
+// they were signed, as far as the ledger names those.
+func (r *Responder) Lists() map[string]*cert.Certificate {
+	r.lists.RLock()
+	defer r.lists.RUnlock()
+	all, b := map[string]*cert.Certificate{}, r.book.Load()
+	for scope, l := range r.lists.of {
+		all[scope] = nil
+		for _, a := range b.list {
+			if bytes.Equal(a.digest[:], l.Issuer) {
+				all[scope] = a.cert
+			}
+		}
+	}
+	return all
+}
+
 // Lag is how long ago the state was last known to be the ledger's; ok is false
 // before the first time.
 func (r *Responder) Lag() (lag time.Duration, ok bool) {

@@ -393,7 +393,7 @@ var covered = map[string]string{
 	"cases": "ra.read", "case": "ra.read", "counts": "ra.read", "profiles": "ra.read", "certificate": "ra.read", "cases-csv": "ra.read", "evidence-read": "ra.read", "batch": "ra.read", "batches": "ra.read", "batch-csv": "ra.read",
 	"identity": "ra.personal.number", "number-key": "ra.read", "readings": "ra.readings", "cases-json": "ra.read", "bulk-try": "ra.bulk.try", "bulk": "ra.read", "bulks": "ra.read", "bulk-csv": "ra.read",
 	"unit-draft": "ra.unit.draft", "unit-sheet": "ra.unit.draft", "unit-agent": "ra.unit.agent", "units": "ra.read", "unit": "ra.read", "units-csv": "ra.read", "unit-sample": "ra.read",
-	"bodies": "ra.read", "levels": "ra.read", "tally": "ra.read", "tally-csv": "ra.read", "bulk-draft": "ra.bulk.try", "bulk-invite": "ra.bulk.try", "bulk-sheet": "ra.bulk.try", "renewals": "ra.sheet", "offline-out": "ra.offline", "offline-in": "ra.offline", "registrars": "ca.registrars",
+	"bodies": "ra.read", "levels": "ra.read", "tally": "ra.read", "tally-csv": "ra.read", "bulk-draft": "ra.bulk.try", "bulk-invite": "ra.bulk.try", "bulk-sheet": "ra.bulk.try", "renewals": "ra.sheet", "offline-out": "ra.offline", "offline-in": "ra.offline", "registrars": "ca.registrars", "handover": "ca.rules", "handover-piece": "handover.piece",
 	"sheet-sample": "ra.read", "reminders": "ra.read", "guide": "ra.read", "reminders-csv": "ra.read", "status": "ra.read",
 }
 
@@ -487,6 +487,7 @@ func (w *world) tries() map[string]try {
 	}
 	w.gates(m)
 	w.authorities(m)
+	w.handedOver(m)
 	enc := w.cases(m, gets)
 	w.court(m, enc)
 	m["km km.custody"] = gets("custody")

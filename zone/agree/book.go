@@ -9,6 +9,7 @@ import (
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/record"
+	"github.com/hufu-pki/hufu/pki/ca"
 )
 
 // book is what the ledger says now: seventy octets and an index for each
@@ -46,6 +47,7 @@ type Subject struct {
 	Revoked bool
 	Reason  int
 	At      time.Time // of the revocation
+	Last    bool      // its CA signs no more: the last list is all there is of its status
 
 	Scope  string // of a list
 	Number int64
@@ -143,6 +145,10 @@ func (b *book) subject(k key) Subject {
 	s := Subject{
 		Serial: l.serial[:l.size], Digest: l.digest[:], Shard: int(l.shard), Public: l.public, Until: time.Unix(l.until, 0),
 		Issuer: b.cas[b.issuers[l.issuer]],
+	}
+	if g := ca.KeyOf(s.Shard); g >= ca.WardFirst { // taken over; with its key it has a list of changes, too
+		_, signs := b.lists[ca.ScopeOf(ca.DeltaOf(g))]
+		s.Last = !signs
 	}
 	if st, ok := b.status[k.at]; ok && st.Revoked {
 		s.Revoked, s.Reason, s.At = true, st.Reason, st.At

@@ -132,8 +132,8 @@ func full(s Subject) string {
 
 func sharded(s Subject) string {
 	switch {
-	case s.Scope == "" && s.Shard < 0:
-		return "" // the root's
+	case s.Scope == "" && (s.Shard < 0 || s.Last):
+		return "" // the root's, or a CA's that has one list only
 	case s.Scope == "":
 		return ca.ScopeOf(s.Shard)
 	case is(s.Scope, "shard-"):

@@ -92,7 +92,7 @@ func (a *authorities) matters() []proposal.Matter {
 			Fields: []proposal.Field{{Name: "serial", Title: "证书序列号", Kind: "text", Need: true}, reasons},
 			Read:   a.readEnding, Do: a.end,
 		},
-	}, append(a.join(), a.keys()...)...)
+	}, slices.Concat(a.join(), a.keys(), a.taking())...)
 }
 
 // endings are the reasons for which a CA's certificate ends (RFC 5280 §5.3.1).

@@ -83,6 +83,8 @@ func figuresOf(is *ca.Issuer, store *castore.Store) func(ctx context.Context, si
 	return func(ctx context.Context, since time.Time) ([]enroll.Figure, time.Time, error) {
 		now := is.Now()
 		list, err := store.Figures(ctx, since, now)
-		return slices.DeleteFunc(list, func(f enroll.Figure) bool { return is.InForce()[f.Profile].Internal }), now, err
+		return slices.DeleteFunc(list, func(f enroll.Figure) bool {
+			return is.InForce()[f.Profile].Internal || f.Profile == ca.WardProfile // nobody here registered these
+		}), now, err
 	}
 }

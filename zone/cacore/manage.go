@@ -56,6 +56,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	statistics(site, books)
 	registrars(site, bodies.Register)
 	law.mount(site)
+	below.receive(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
 		list, err := c.checks(ctx, is, store, people)
 		if err != nil {

@@ -43,8 +43,8 @@ func (c Config) selfTest(ctx context.Context, db *sqldb.DB, store *castore.Store
 	return test.Run(ctx)
 }
 
-// inherit takes up the keys the CA has had since its first, as they are on
-// record.
+// inherit takes up the keys the CA has had since its first, and the CAs it has
+// taken over, as they are on record.
 func inherit(ctx context.Context, is *ca.Issuer, store *castore.Store, device hsm.Device) error {
 	all, err := store.Successions(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func inherit(ctx context.Context, is *ca.Issuer, store *castore.Store, device hs
 		}
 		is.Succeed(is.Heir(key, c))
 	}
-	return nil
+	return guard(ctx, is, store, device)
 }
 
 // why is what a proposal to change a key says: why.

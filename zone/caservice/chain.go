@@ -3,6 +3,7 @@ package caservice
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hufu-pki/hufu/format/cert"
@@ -19,6 +20,16 @@ func (c Config) keys(resp *va.Responder) []*cert.Certificate {
 		return nil
 	}
 	return resp.Keys(own.Subject)
+}
+
+// wards are the certificates of CAs taken over, by the name of their full list.
+func wards(resp *va.Responder) map[string]*cert.Certificate {
+	all := resp.Lists()
+	maps.DeleteFunc(all, func(scope string, c *cert.Certificate) bool {
+		n, rest := ca.ReadScope(scope)
+		return c == nil || n < ca.WardFirst || rest != "full"
+	})
+	return all
 }
 
 // newer serves, where certificates look for their issuer, what another root
@@ -43,6 +54,11 @@ func (c Config) newer(resp *va.Responder) func(name string) []byte {
 				return cross(resp, k, keys[n-1])
 			case n > 0 && name == fmt.Sprintf("old-with-new-%d.cer", n):
 				return cross(resp, keys[n-1], k)
+			}
+		}
+		for _, w := range wards(resp) {
+			if name == ca.IssuerFile(w.Point) {
+				return w.Raw
 			}
 		}
 		return nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -132,8 +133,13 @@ func (r *responders) label(subject []byte) string {
 // renew asks for what is due.
 func (r *responders) renew(ctx context.Context) error {
 	now := r.Now()
-	for _, by := range slices.Concat(r.issuers(false), r.issuers(true)) {
+	own := r.issuers(false)
+	taken := slices.SortedFunc(maps.Values(wards(r.resp)), func(a, b *cert.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
+	for _, by := range slices.Concat(own, r.issuers(true), taken) {
 		held, label := r.resp.Delegated(by), r.label(by.Subject)
+		if label == "" && len(own) > 0 && slices.Contains(taken, by) { // the key that answers for the CA's own
+			label = r.label(own[0].Subject)
+		}
 		if now.After(by.NotAfter) || label == "" || now.Before(r.rest[string(by.Point)]) || held != nil && now.Before(ca.Renewable(held)) {
 			continue
 		}

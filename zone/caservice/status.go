@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/ca"
@@ -35,6 +37,11 @@ func (c Config) published(ctx context.Context, resp *va.Responder, r *ra.Registr
 		if ca.Kind(list) == ca.Delta {
 			continue
 		}
+		if l, ok := resp.CRL(s); ok {
+			p.Lists = append(p.Lists, raapi.List{Scope: s, Number: l.Number, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate})
+		}
+	}
+	for _, s := range slices.Sorted(maps.Keys(wards(resp))) {
 		if l, ok := resp.CRL(s); ok {
 			p.Lists = append(p.Lists, raapi.List{Scope: s, Number: l.Number, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate})
 		}

@@ -28,7 +28,7 @@ import (
 // do needs a running core.
 func Matters() []proposal.Matter {
 	list := append((&staff.Keeper{}).Matters(staff.KM), (&pool{}).matters()...)
-	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter(), (&km.Retention{}).Matter())
+	return append(list, (&km.Court{Custody: km.Custody{Threshold: 1}}).Matter(), (&km.Retention{}).Matter(), (&km.Archive{}).Matter())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -67,6 +67,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 		changes.Matters = append(changes.Matters, court.Matter())
 		g.Go(func(ctx context.Context) { sweep(ctx, store) })
 	}
+	changes.Matters = append(changes.Matters, (&km.Archive{Vault: vault}).Matter())
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.KM.Roles,

@@ -44,6 +44,7 @@ func Matrix() []Row {
 		switch s.Name {
 		case "ca":
 			rows = append(rows, Row{s.Name, "ca.rules", "查看证书模板与 CA 设置", s.Roles, "", "GM/T 0034 §5.3.4"}, Row{s.Name, "ca.statistics", "查看和导出证书统计", s.Roles, "", "GM/T 0034 §5.3.4"})
+			rows = append(rows, Row{s.Name, "handover.piece", "上传移交包（业务承接）", []access.Role{access.CAAdmin}, "", "电子政务电子认证服务管理办法 第二十九条"})
 			rows = append(rows, Row{s.Name, "ca.registrars", "查看注册机构", s.Roles, "", "电子政务电子认证服务管理办法 第二十五条"})
 		case "ra":
 			rows = append(rows, desk()...)

@@ -39,11 +39,13 @@ func sqlite(t *testing.T) *castore.Store { return open(t, filepath.Join(t.TempDi
 func TestMemory(t *testing.T) {
 	catest.Store(t, func(*testing.T) ca.Store { return new(catest.Memory) })
 	catest.Count(t, func(*testing.T) catest.Counted { return new(catest.Memory) })
+	catest.Wards(t, func(*testing.T) catest.Guarding { return new(catest.Memory) })
 }
 
 func TestSQLite(t *testing.T) {
 	catest.Store(t, func(t *testing.T) ca.Store { return sqlite(t) })
 	catest.Count(t, func(t *testing.T) catest.Counted { return sqlite(t) })
+	catest.Wards(t, func(t *testing.T) catest.Guarding { return sqlite(t) })
 	t.Run("figures", func(t *testing.T) { figures(t, sqlite(t)) })
 }
 
@@ -107,9 +109,12 @@ func TestPostgreSQL(t *testing.T) {
 		u.RawQuery = q.Encode()
 		return open(t, u.String())
 	}
-	t.Run("figures", func(t *testing.T) { figures(t, fresh(t).(*castore.Store)) })
+	for name, test := range map[string]func(*testing.T, *castore.Store){"figures": figures, "lists above the floor": aboveFloor, "taken in again": takenAgain} {
+		t.Run(name, func(t *testing.T) { test(t, fresh(t).(*castore.Store)) })
+	}
 	catest.Store(t, func(t *testing.T) ca.Store { return fresh(t) })
 	catest.Count(t, fresh)
+	catest.Wards(t, func(t *testing.T) catest.Guarding { return fresh(t).(*castore.Store) })
 }
 
 // The body of every certificate and signed list lies beside its leaf, and every

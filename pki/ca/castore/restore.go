@@ -46,7 +46,21 @@ func (s *Store) Restored(ctx context.Context, floor int64, line audit.Entry) err
 		if err != nil {
 			return err
 		}
-		for _, shard := range ca.Everywhere(keys, shards) {
+		lists := ca.Everywhere(keys, shards)
+		rows, err := tx.Query(wards)
+		if err != nil {
+			return err
+		}
+		taken, err := wardsOf(rows)
+		if err != nil {
+			return err
+		}
+		for _, w := range taken {
+			if w.Label != "" {
+				lists = append(lists, ca.Behind(w.Generation()*ca.Stride)...)
+			}
+		}
+		for _, shard := range lists {
 			if _, err := tx.Exec(`INSERT INTO dirty (shard, since) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING`, shard, line.End.UnixMilli()); err != nil {
 				return err
 			}

@@ -35,6 +35,7 @@ type Memory struct {
 	heirs    []ca.Succession
 	duties   []duty
 	rules    []ca.Rule
+	wards    wards
 }
 
 type duty struct {
@@ -296,25 +297,30 @@ func (m *Memory) Revoke(_ context.Context, request string, changes []ca.Issued, 
 	}
 	m.revoked, m.dirty = clone(m.revoked), clone(m.dirty)
 	for _, c := range changes {
-		m.issued[plain(c.Serial)] = c
-		delete(m.revoked, plain(c.Serial))
-		if c.Revoked {
-			entry := crl.Entry{Serial: c.Serial, At: c.RevokedAt, Reason: c.Reason, Invalid: c.Invalid}.Bytes()
-			m.revoked[plain(c.Serial)] = revoked{c.Shard, entry, c.NotAfter}
-		}
-		m.changes = append(m.changes, changed{request, c, at})
-		for _, list := range ca.Behind(c.Shard) {
-			m.dirty[list] = true
-		}
-		if c.Revoked && c.Reason != keyCompromise && c.Reason != caCompromise && c.Reason != hold { // a key that was given away is never certified again
-			maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
-		}
+		m.change(request, c, at)
 	}
 	if a != nil {
 		m.asks = append(m.asks, ask{Ask: *a, retire: true})
 	}
 	m.publish(entries, lines)
 	return nil
+}
+
+// change moves one certificate. The caller holds the lock.
+func (m *Memory) change(request string, c ca.Issued, at time.Time) {
+	m.issued[plain(c.Serial)] = c
+	delete(m.revoked, plain(c.Serial))
+	if c.Revoked {
+		entry := crl.Entry{Serial: c.Serial, At: c.RevokedAt, Reason: c.Reason, Invalid: c.Invalid}.Bytes()
+		m.revoked[plain(c.Serial)] = revoked{c.Shard, entry, c.NotAfter}
+	}
+	m.changes = append(m.changes, changed{request, c, at})
+	for _, list := range ca.Behind(c.Shard) {
+		m.dirty[list] = true
+	}
+	if c.Revoked && c.Reason != keyCompromise && c.Reason != caCompromise && c.Reason != hold { // a key that was given away is never certified again
+		maps.DeleteFunc(m.keys, func(_, job string) bool { return job == c.Request })
+	}
 }
 
 // Revocation returns what a request changed.
@@ -413,6 +419,7 @@ func (m *Memory) IntendLists(_ context.Context, wanted []ca.Wanted) ([]ca.List, 
 	if n := len(m.lists); n > 0 {
 		number = m.lists[n-1].Number + 1
 	}
+	number = max(number, m.wards.floor+1)
 	for _, w := range wanted {
 		l := w.List
 		entries := m.entries(l, w.Shard)
