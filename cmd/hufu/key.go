@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -57,10 +58,21 @@ func (c *keyCmd) Run() error {
 	if err := writeNew(c.Out, text, 0o600); err != nil {
 		return err
 	}
-	if err := writeNew(c.CSR, csr.PEM(der), 0o644); err != nil { // both or neither, so that it can be done again
+	if err := renewRequest(c.CSR, csr.PEM(der)); err != nil { // both or neither, so that it can be done again
 		return errors.Join(err, os.Remove(c.Out))
 	}
 	return nil
+}
+
+// renewRequest writes a request. An earlier request may go, it was made to be
+// sent; anything else stays.
+func renewRequest(name string, data []byte) error {
+	old, err := os.ReadFile(name)
+	block, rest := pem.Decode(old)
+	if err == nil && block != nil && block.Type == "CERTIFICATE REQUEST" && len(bytes.TrimSpace(rest)) == 0 {
+		return os.WriteFile(name, data, 0o644)
+	}
+	return writeNew(name, data, 0o644)
 }
 
 // subject reads /C=CN/O=…/CN=… ; a comma separates as well. A separator that
