@@ -51,9 +51,10 @@ type container struct {
 	exported  time.Time
 	sign, enc *smx509.Certificate
 	ca        *smx509.Certificate
-	cas       []*smx509.Certificate // of all its keys
-	steps     []step                // signed, of all cases
-	states    []state               // of the ledger, oldest first
+	cas       []*smx509.Certificate          // of all its keys
+	by        map[string]*smx509.Certificate // which of them signed, by serial
+	steps     []step                         // signed, of all cases
+	states    []state                        // of the ledger, oldest first
 	crlDigest []string
 }
 
@@ -196,7 +197,7 @@ func (c *container) chained(a anchors, r *report) error {
 	if err := errors.Join(root.CheckSignatureFrom(root), chain[0].CheckSignatureFrom(root)); err != nil {
 		return bad("certificates/chain.pem", "%v", err)
 	}
-	c.ca, c.cas = chain[0], chain[:1]
+	c.ca, c.cas, c.by = chain[0], chain[:1], map[string]*smx509.Certificate{}
 	for _, k := range chain[2:] {
 		if err := k.CheckSignatureFrom(root); err != nil || !bytes.Equal(k.RawSubject, c.ca.RawSubject) {
 			return bad("certificates/chain.pem", "%s 不是同一 CA 的证书，或不是根签的", k.Subject)
@@ -241,7 +242,17 @@ func (c *container) issued(path, serial string) (*smx509.Certificate, error) {
 	if err != nil || len(list) != 1 {
 		return nil, bad(path, "应是一张证书")
 	}
-	if err := list[0].CheckSignatureFrom(c.ca); err != nil {
+	by := []*smx509.Certificate{c.ca}
+	if path != "certificates/sign.pem" { // it stays the older key's when its own key is recovered
+		by = c.cas
+	}
+	for _, k := range by {
+		if err = list[0].CheckSignatureFrom(k); err == nil {
+			c.by[serial] = k
+			break
+		}
+	}
+	if err != nil {
 		return nil, bad(path, "不是签发 CA 签的：%v", err)
 	}
 	if serialOf(list[0].SerialNumber) != serial {

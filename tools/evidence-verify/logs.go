@@ -278,7 +278,7 @@ func (c *container) certificateEntry(e entry, found map[string]int64) error {
 	if serial == c.m.Enc {
 		file, der = "certificates/enc.pem", c.enc.Raw
 	}
-	if !bytes.Equal(v.Digest, digest(der)) || !bytes.Equal(v.Issuer, digest(c.ca.Raw)) {
+	if !bytes.Equal(v.Digest, digest(der)) || !c.issuedBy(serial, v.Issuer) {
 		return bad(file, "与账本第 %d 条的摘要不符", e.index)
 	}
 	if _, twice := found[serial]; twice {
@@ -288,6 +288,13 @@ func (c *container) certificateEntry(e entry, found map[string]int64) error {
 	return nil
 }
 
+// issuedBy reports whether a digest is that of the CA certificate over one of
+// the pair.
+func (c *container) issuedBy(serial string, sm3 []byte) bool {
+	by := c.by[serial]
+	return by != nil && bytes.Equal(sm3, digest(by.Raw))
+}
+
 func (c *container) statusEntry(e entry) error {
 	var v struct {
 		Issuer, Serial []byte
@@ -295,7 +302,7 @@ func (c *container) statusEntry(e entry) error {
 		Reason         int
 		At, Invalid    int64
 	}
-	if rest, err := asn1.Unmarshal(e.body, &v); err != nil || len(rest) > 0 || !c.ours(v.Serial) || !bytes.Equal(v.Issuer, digest(c.ca.Raw)) {
+	if rest, err := asn1.Unmarshal(e.body, &v); err != nil || len(rest) > 0 || !c.ours(v.Serial) || !c.issuedBy(serialOf(new(big.Int).SetBytes(v.Serial)), v.Issuer) {
 		return bad("ledger/entries.json", "第 %d 条不是这对证书的状态条目", e.index)
 	}
 	c.states = append(c.states, state{serialOf(new(big.Int).SetBytes(v.Serial)), v.Revoked, v.Reason, time.Unix(v.At, 0).UTC()})

@@ -2,6 +2,7 @@
 package raapi
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"net/http"
@@ -254,7 +255,7 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			p, err := a.Desk.Package(rec, a.Chain(rec.Reply.Sign))
+			p, err := a.Desk.Package(rec, a.above(rec))
 			return &api.Body[ra.Package]{Body: p}, err
 		})
 	handle(a, s, api.Op{ID: "package-zip", Method: http.MethodGet, Path: "/api/v1/cases/{id}/package.zip", Summary: "下载包（ZIP）"},
@@ -263,13 +264,29 @@ func (a *API) acts(s *api.Site) {
 			if err != nil {
 				return nil, a.Desk.Turned(ctx, api.Person(ctx), "ra.package", in.ID, api.Source(ctx), err)
 			}
-			p, err := a.Desk.Package(rec, a.Chain(rec.Reply.Sign))
+			p, err := a.Desk.Package(rec, a.above(rec))
 			if err != nil {
 				return nil, err
 			}
 			data, err := p.Zip()
 			return api.Attachment(in.ID+".zip", "application/zip", data), err
 		})
+}
+
+// above is what a package carries above its certificates: the chain of the
+// signing certificate, and what else the encryption certificate hangs on, which
+// stays where it was issued when its key is recovered under a later CA key.
+func (a *API) above(rec ra.Record) [][]byte {
+	chain := slices.Clone(a.Chain(rec.Reply.Sign))
+	if rec.Reply.Enc == nil {
+		return chain
+	}
+	for _, der := range a.Chain(rec.Reply.Enc) {
+		if !slices.ContainsFunc(chain, func(have []byte) bool { return bytes.Equal(have, der) }) {
+			chain = append(chain, der)
+		}
+	}
+	return chain
 }
 
 func first(ids []string) string {
