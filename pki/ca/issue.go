@@ -124,7 +124,7 @@ func (is *Issuer) read(j *job, content []byte) error {
 		return BadRequest.At("csr", BadRequest.Clause).Because("%v", err)
 	}
 	for _, fault := range []*profile.Fault{
-		p.CheckSubject(j.app.Subject), p.CheckSAN(j.app.SAN), p.CheckRequest(req, j.app.Subject, j.app.SAN), p.CheckDays(j.app.Days),
+		p.CheckSubject(j.app.Subject), p.CheckSAN(j.app.Subject.CN, j.app.SAN), p.CheckRequest(req, j.app.Subject, j.app.SAN), p.CheckDays(j.app.Days),
 		p.CheckCodes(j.app.Codes, is.Now()),
 	} {
 		if fault != nil {

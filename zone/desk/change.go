@@ -1,12 +1,14 @@
 package desk
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/emmansun/gmsm/sm2"
 
@@ -30,8 +32,9 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 		if err != nil {
 			return nil, true, Unreadable(err)
 		}
+		content = bytes.TrimPrefix(content, []byte("\xEF\xBB\xBF"))
 		if !json.Valid(content) {
-			return nil, true, &Usage{Text: a.Words[1] + " 不是 JSON"}
+			return nil, true, api.Malformed.At("file", api.Malformed.Clause).Because("%s 不是 JSON", filepath.Base(a.Words[1])).ToFix("请按手册中的样例填写")
 		}
 		out, err = p.propose(ctx, proposal.Order{Act: proposal.Propose, Matter: a.Words[0], Content: content, Note: a.Note})
 		return out, true, err
