@@ -69,12 +69,14 @@ func (p Profile) CheckHosts(cn string, names []cert.AltName) *Fault {
 }
 
 // named wants the host that a device's common name gives among the alternative
-// names: whoever checks a server looks nowhere else (RFC 9525 §2).
+// names, if there are any: whoever checks a server looks nowhere else (RFC 9525
+// §2). None at all is for a profile to refuse, with NeedSAN: sheets have no
+// column for them.
 func (p Profile) named(cn string, names []cert.AltName) *Fault {
-	if !slices.Contains(p.SAN, "dns") || !hostly(cn) {
+	if !slices.Contains(p.SAN, "dns") || len(names) == 0 || !hostly(cn) {
 		return nil
 	}
-	if slices.ContainsFunc(names, func(n cert.AltName) bool { return n.Kind != "email" && n.Value == strings.ToLower(cn) }) {
+	if slices.ContainsFunc(names, func(n cert.AltName) bool { return n.Kind != "email" && strings.EqualFold(n.Value, cn) }) {
 		return nil
 	}
 	kind := "dns"

@@ -298,7 +298,7 @@ func TestNamesAreTheApplicantsOwn(t *testing.T) {
 		{"网关", "dns", "com", "san[0]"}, {"网关", "dns", "*.cn", "san[0]"}, {"网关", "dns", "*.com.cn", "san[0]"}, {"网关", "dns", "gov.cn", "san[0]"}, {"网关", "dns", "*.bj.cn", "san[0]"},
 		{"网关", "dns", "1.2.3", "san[0]"}, {"网关", "dns", "localhost", "san[0]"}, {"网关", "dns", "a.localhost", "san[0]"},
 		{"网关", "ip", "0.0.0.0", "san[0]"}, {"网关", "ip", "127.0.0.1", "san[0]"}, {"网关", "ip", "::", "san[0]"}, {"网关", "ip", "::1", "san[0]"}, {"网关", "ip", "224.0.0.1", "san[0]"},
-		{"www.example.cn", "dns", "other.cn", "san"}, {"www.example.cn", "", "", "san"}, {"10.0.0.1", "", "", "san"}, {"WWW.example.cn", "dns", "www.example.cn", ""}, {"10.0.0.1", "ip", "10.0.0.1", ""},
+		{"www.example.cn", "dns", "other.cn", "san"}, {"www.example.cn", "", "", ""}, {"10.0.0.1", "dns", "other.cn", "san"}, {"WWW.example.cn", "dns", "www.example.cn", ""}, {"10.0.0.1", "ip", "10.0.0.1", ""},
 		{"网关", "", "", ""}, {"server-1", "", "", ""}, {"网关 v1.2", "", "", ""}, {"V1.2", "", "", ""},
 	} {
 		var names []cert.AltName
