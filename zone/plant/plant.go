@@ -32,6 +32,7 @@ import (
 // Group runs the parts of a zone and ends them together: the first that fails
 // ends the rest.
 type Group struct {
+	above  context.Context // that it ends with
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
@@ -52,8 +53,8 @@ func (g *Group) Seal(ctx context.Context) error {
 
 // NewGroup begins a group that ends with ctx.
 func NewGroup(ctx context.Context) *Group {
-	ctx, cancel := context.WithCancelCause(ctx)
-	return &Group{ctx: ctx, cancel: cancel}
+	own, cancel := context.WithCancelCause(ctx)
+	return &Group{above: ctx, ctx: own, cancel: cancel}
 }
 
 // Context ends when the group does.
@@ -73,7 +74,7 @@ func (g *Group) Wait() error {
 	<-g.ctx.Done()
 	g.wg.Wait()
 	err := context.Cause(g.ctx)
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || err == context.Cause(g.above) { //nolint:errorlint // that very one: somebody else's failure, and theirs to tell
 		err = nil
 	}
 	for i := len(g.close) - 1; i >= 0; i-- {

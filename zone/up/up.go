@@ -222,7 +222,13 @@ func (c Config) serve(ctx context.Context, w World) error {
 	<-ctx.Done()
 	_ = os.Remove(c.path("endpoints.json")) // it may never have been written
 	wg.Wait()
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
 }
 
 // answers waits until the public can fetch what the core has published: the
