@@ -104,6 +104,9 @@ type Keeper struct {
 	// request ID. May be nil where certificates have no status of their own.
 	Status func(ctx context.Context, request, verb string, der []byte) error
 	Now    func() time.Time
+	// Strength counts the custodians among people, in an order that stays; nil where
+	// nothing hangs on their number.
+	Strength func(people []access.Person) ([]Strength, error)
 	// Ask has another system carry a decided change out, where this one only keeps
 	// a copy of the register; nil where it is carried out here.
 	Ask func(ctx context.Context, r proposal.Record) (der []byte, err error)
@@ -235,7 +238,7 @@ func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (str
 	case c.Name != "" && c.Name != p.Name:
 		return "", BadChange.At("name", BadChange.Clause).Because("%s 登记的姓名是 %s", c.ID, p.Name).ToFix("请勿填写姓名")
 	}
-	return p.Name, nil
+	return p.Name, k.enough(ctx, verb, c)
 }
 
 func usesKey(c Change, point []byte) bool {
