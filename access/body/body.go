@@ -19,6 +19,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/base/sqldb"
+	"github.com/hufu-pki/hufu/format/profile"
 )
 
 //go:embed schema/*.sql
@@ -83,6 +84,17 @@ func (t *Tree) All() []Body {
 		return cmp.Or(cmp.Compare(top(a), top(b)), cmp.Compare(len(a.Parent), len(b.Parent)), cmp.Compare(a.ID, b.ID))
 	})
 	return slices.DeleteFunc(list, func(b Body) bool { return b.ID == Top })
+}
+
+// Barred are the bodies that the CA takes no requests of, the registration system
+// itself among them, by their own bar and in order.
+func (t *Tree) Barred() (list []Body) {
+	for _, id := range slices.Sorted(maps.Keys(t.bodies)) {
+		if b := t.bodies[id]; b.Barred != "" {
+			list = append(list, b)
+		}
+	}
+	return list
 }
 
 // Body returns one, an outlet with what it takes from its parent.
@@ -161,17 +173,20 @@ func (t *Tree) Stands(id, today string) error {
 	return nil
 }
 
-// Allows refuses a profile or a policy that was not delegated.
-func (t *Tree) Allows(id, profile, policy string) error {
+// Allows refuses a profile or a policy that was not delegated, or that the law it
+// is under lets nobody delegate.
+func (t *Tree) Allows(id string, p profile.Profile) error {
 	for id != "" {
 		b, err := t.Body(id)
 		switch {
 		case err != nil:
 			return err
-		case len(b.Profiles) > 0 && !slices.Contains(b.Profiles, profile):
-			return Outside.At("profile", Outside.Clause).Because("%s（%s）不受理模板 %s", b.Name, b.ID, profile)
-		case len(b.Policies) > 0 && !slices.Contains(b.Policies, policy):
-			return Outside.At("policy", Outside.Clause).Because("%s（%s）不受理证书策略 %s", b.Name, b.ID, policy)
+		case len(b.Profiles) > 0 && !slices.Contains(b.Profiles, p.Name):
+			return Outside.At("profile", Outside.Clause).Because("%s（%s）不受理模板 %s", b.Name, b.ID, p.Name)
+		case len(b.Policies) > 0 && !slices.Contains(b.Policies, p.Policy):
+			return Outside.At("policy", Outside.Clause).Because("%s（%s）不受理证书策略 %s", b.Name, b.ID, p.Policy)
+		case b.Kind == Delegated && !p.Delegable():
+			return NotLent.At("profile", NotLent.Clause).Because("%s（%s）是受托注册机构，“%s”适用工业和信息化部的制度", b.Name, b.ID, p.Title)
 		}
 		id = b.Parent
 	}

@@ -108,7 +108,7 @@ func aTreeKnowsWhoMayRegisterWhat(t *testing.T, k *body.Keeper) {
 		want                error
 	}{{"", "anything", "1.2", nil}, {"hz", "device-dual", "2.999.1.1.3", nil}, {"hz", "organisation-dual", "2.999.1.1.2", body.Outside}, {"hz", "person-dual", "2.999.1.1.9", body.Outside},
 		{"hz-west", "person-dual", "2.999.1.1.1", nil}, {"hz-west", "device-dual", "2.999.1.1.3", body.Outside}, {"nobody", "person-dual", "2.999.1.1.1", body.NoBody}} {
-		if err := tr.Allows(c.id, c.profile, c.policy); !errors.Is(err, c.want) {
+		if err := tr.Allows(c.id, profile.Profile{Name: c.profile, Policy: c.policy}); !errors.Is(err, c.want) {
 			t.Errorf("%s %s: %v", c.id, c.profile, err)
 		}
 	}
@@ -232,5 +232,60 @@ func aChangeIsCarriedOutOnce(t *testing.T, k *body.Keeper) {
 	}
 	if err := do(t, k, "P4", "body.suspend", body.Change{ID: "hz", Reason: "核对"}); !errors.Is(err, down) || tree(t, k).Stands("hz", "2026-11-24") == nil {
 		t.Errorf("a suspension waits for the CA: %v", err)
+	}
+}
+
+// What the law lets nobody delegate is no part of a delegation, old or new; the
+// institution's own outlets take it. (电子认证服务管理办法征求意见稿第二十二条)
+func TestWhatMayNotBeDelegatedIsNot(t *testing.T) { each(t, whatMayNotBeDelegatedIsNot) }
+
+func whatMayNotBeDelegatedIsNot(t *testing.T, k *body.Keeper) {
+	set := k.Profiles()
+	k.Profiles = func() profile.Set { return set }
+	for i, c := range []body.Change{open, outlet} {
+		if err := do(t, k, "P"+c.ID, []string{"body.open", "body.outlet"}[i], c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strict := set["person-dual"]
+	strict.Regime = profile.RegimeMIIT
+	set["person-dual"] = strict
+	other := open
+	other.ID, other.Unit = "gz", "91110000000000002L"
+	below := outlet
+	below.ID = "hz-east"
+	for _, c := range []struct {
+		name   string
+		matter string
+		c      body.Change
+		want   error
+	}{
+		{"a new body", "body.open", other, body.NotLent},
+		{"an outlet of a body", "body.outlet", below, body.NotLent},
+		{"a body's scope", "body.amend", body.Change{ID: "hz", Profiles: []string{"person-dual"}}, body.NotLent},
+		{"an outlet's scope", "body.amend", body.Change{ID: "hz-west", Profiles: []string{"person-dual"}}, body.NotLent},
+		{"what may be", "body.amend", body.Change{ID: "hz", Profiles: []string{"device-dual"}}, nil},
+		{"an outlet of the institution's own", "body.outlet", body.Change{ID: "own", Name: "本部", Head: "某", Address: "某路", Profiles: []string{"person-dual"}}, nil},
+	} {
+		content, err := json.Marshal(c.c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = matter(t, k, c.matter).Read(t.Context(), content)
+		if c.name == "a new body" && errors.Is(err, body.BadBody) && refusal.Of(err).Field == "unit" {
+			t.Fatalf("the sample's code is wrong: %v", err)
+		}
+		if !errors.Is(err, c.want) || err != nil && (refusal.Of(err).Field != "profiles" || !strings.Contains(refusal.Of(err).Clause, "征求意见稿")) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if err := do(t, k, "Pown", "body.outlet", body.Change{ID: "own", Name: "本部", Head: "某", Address: "某路", Profiles: []string{"person-dual"}}); err != nil {
+		t.Fatal(err)
+	}
+	tr := tree(t, k)
+	for id, want := range map[string]error{"": nil, "own": nil, "hz": body.NotLent, "hz-west": body.NotLent} { // delegated before the law said so
+		if err := tr.Allows(id, strict); !errors.Is(err, want) {
+			t.Errorf("%q: %v", id, err)
+		}
 	}
 }

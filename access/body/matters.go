@@ -245,7 +245,7 @@ func (k *Keeper) checkOpen(ctx context.Context, t *Tree, c *Change) error {
 	if len(c.Profiles) == 0 {
 		return BadBody.At("profiles", clause).Because("应写明受理的证书模板")
 	}
-	return first(k.checkTerm(ctx, c.Agreement, c.From, c.To), k.checkScope(c, nil))
+	return first(k.checkTerm(ctx, c.Agreement, c.From, c.To), k.checkScope(c, true, nil))
 }
 
 func (k *Keeper) checkTerm(ctx context.Context, agreement, from, to string) error {
@@ -268,7 +268,7 @@ func (k *Keeper) checkTerm(ctx context.Context, agreement, from, to string) erro
 
 // checkScope takes profiles and policies that can be delegated: those people
 // apply for, and of an outlet none that its parent has not.
-func (k *Keeper) checkScope(c *Change, within []string) error {
+func (k *Keeper) checkScope(c *Change, delegated bool, within []string) error {
 	if len(c.Policies) == 0 {
 		for _, name := range c.Profiles {
 			if p := k.Profiles()[name].Policy; !slices.Contains(c.Policies, p) && p != "" {
@@ -280,6 +280,9 @@ func (k *Keeper) checkScope(c *Change, within []string) error {
 		p, ok := k.Profiles()[name]
 		if !ok || p.Internal || within != nil && !slices.Contains(within, name) {
 			return BadBody.At("profiles", clause).Because("%.40q 不是可以委托的证书模板", name)
+		}
+		if delegated && !p.Delegable() {
+			return NotLent.At("profiles", NotLent.Clause).Because("“%s”（%s）适用工业和信息化部的制度", p.Title, name)
 		}
 	}
 	for _, policy := range c.Policies {
@@ -305,7 +308,7 @@ func (k *Keeper) checkOutlet(_ context.Context, t *Tree, c *Change) error {
 		}
 		within = up.Profiles
 	}
-	return first(k.checkNew(t, c), k.checkScope(c, within))
+	return first(k.checkNew(t, c), k.checkScope(c, c.Parent != "", within))
 }
 
 func (k *Keeper) checkAmend(ctx context.Context, t *Tree, c *Change) error {
@@ -331,7 +334,7 @@ func (k *Keeper) checkAmend(ctx context.Context, t *Tree, c *Change) error {
 	if len(c.Profiles) == 0 {
 		return nil
 	}
-	return k.checkScope(c, t.bodies[b.Parent].Profiles)
+	return k.checkScope(c, b.Kind == Delegated || b.Parent != "", t.bodies[b.Parent].Profiles)
 }
 
 func (k *Keeper) checkHalt(_ context.Context, t *Tree, c *Change) error {

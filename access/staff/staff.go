@@ -228,7 +228,7 @@ func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (str
 		if n := utf8.RuneCountInString(c.Name); n == 0 || n > 64 || strings.TrimSpace(c.Name) != c.Name || strings.ContainsFunc(c.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			return "", BadChange.At("name", BadChange.Clause).Because("姓名应为 1 至 64 字，首尾无空白，没有控制字符").ToFix("请按身份证件填写姓名")
 		}
-		return c.Name, nil
+		return c.Name, k.unused(ctx, c)
 	case !found || !p.Holds(g.Role):
 		return "", BadChange.At("id", BadChange.Clause).Because("%s 不是在册的%s", c.ID, g.Role.Title()).ToFix("请核对人员编号和角色")
 	case verb == Freeze && p.Disabled, verb == Renew && p.Disabled, verb == Unfreeze && !p.Disabled:
@@ -237,8 +237,25 @@ func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (str
 		return "", BadChange.At("csr", BadChange.Clause).Because("更新证书须用新的密钥").ToFix("请由本人用 hufu key 生成新的密钥和证书请求")
 	case c.Name != "" && c.Name != p.Name:
 		return "", BadChange.At("name", BadChange.Clause).Because("%s 登记的姓名是 %s", c.ID, p.Name).ToFix("请勿填写姓名")
+	case verb == Renew:
+		return p.Name, k.unused(ctx, c)
 	}
 	return p.Name, k.enough(ctx, verb, c)
+}
+
+// unused refuses a key that somebody on the register has: it would be refused
+// when the change is carried out, after people had agreed to it.
+func (k *Keeper) unused(ctx context.Context, c Change) error {
+	all, err := k.People.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if usesKey(c, p.Point) {
+			return BadChange.At("csr", BadChange.Clause).Because("该公钥已登记给 %s", p.ID).ToFix("请由本人用 hufu key 生成新的密钥和证书请求")
+		}
+	}
+	return nil
 }
 
 func usesKey(c Change, point []byte) bool {

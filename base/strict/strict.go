@@ -26,6 +26,7 @@ func (e *Error) Error() string {
 
 // JSON decodes one value into v. Its errors are *Error.
 func JSON(data []byte, v any) error {
+	data = bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF")) // as editors on Windows write it
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -34,7 +35,42 @@ func JSON(data []byte, v any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) { // More would let a stray brace pass
 		return &Error{Text: "有多于一个 JSON 值，" + place(data, d.InputOffset())}
 	}
+	if name := twice(json.NewDecoder(bytes.NewReader(data))); name != "" {
+		return &Error{Field: name, Text: "这个字段写了不止一次"}
+	}
 	return nil
+}
+
+// twice names the first field that an object of a value has more than once, by
+// its dotted path; a decoder would keep the last and drop the others. The value
+// has been decoded, so it is well-formed and no deeper than a decoder goes.
+func twice(d *json.Decoder) string {
+	t, _ := d.Token()
+	switch t {
+	case json.Delim('['):
+		for d.More() {
+			if name := twice(d); name != "" {
+				return name
+			}
+		}
+		_, _ = d.Token()
+	case json.Delim('{'):
+		seen := map[string]bool{}
+		for d.More() {
+			key, _ := d.Token()
+			name, _ := key.(string)
+			same := strings.ToLower(name) // the decoder does not tell them apart
+			if seen[same] {
+				return name
+			}
+			seen[same] = true
+			if in := twice(d); in != "" {
+				return name + "." + in
+			}
+		}
+		_, _ = d.Token()
+	}
+	return ""
 }
 
 // explain turns the decoder's error into ours.

@@ -33,6 +33,8 @@ func TestErrorsNameTheFieldAndThePlace(t *testing.T) {
 		{`{"in":[]}`, "in", "应为对象，却是列表"},
 		{`{"name":"x"} {}`, "", "多于一个"},
 		{`{"name":"x"}}`, "", "多于一个"},
+		{`{"name":"x","name":"y"}`, "name", "不止一次"},
+		{`{"in":{"number":"1","Number":"2"}}`, "in.Number", "不止一次"},
 	} {
 		var f form
 		var e *Error
@@ -41,7 +43,7 @@ func TestErrorsNameTheFieldAndThePlace(t *testing.T) {
 		}
 	}
 	var f form
-	if err := JSON([]byte(` {"name":"䶮","years":3,"in":{"number":"1"}} `+"\n"), &f); err != nil || f.Name != "䶮" || f.In.Number != "1" {
+	if err := JSON([]byte("\xEF\xBB\xBF"+` {"name":"䶮","years":3,"in":{"number":"1"}} `+"\n"), &f); err != nil || f.Name != "䶮" || f.In.Number != "1" {
 		t.Fatal(f, err)
 	}
 }

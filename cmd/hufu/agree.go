@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net/url"
 	"os"
 
 	"github.com/hufu-pki/hufu/zone/agree"
+	"github.com/hufu-pki/hufu/zone/desk"
 	"github.com/hufu-pki/hufu/zone/up"
 )
 
@@ -17,11 +20,21 @@ type agreeCmd struct {
 	JSON    bool   `help:"输出 JSON。"`
 }
 
+// samplesMax bounds how many older certificates one look takes.
+const samplesMax = 1_000_000
+
 func (c *agreeCmd) Run(ctx context.Context) error {
+	if c.Samples < 0 || c.Samples > samplesMax {
+		return &desk.Usage{Text: fmt.Sprintf("选项 --samples 应为 0 至 %d 的整数，却是 %d", samplesMax, c.Samples)}
+	}
 	var more []agree.Directory
 	if c.LDAP != "" {
+		if u, err := url.Parse(c.LDAP); err != nil || u.Scheme != "ldap" && u.Scheme != "ldaps" || u.Host == "" {
+			return &desk.Usage{Text: fmt.Sprintf("选项 --ldap 应为 ldap://主机:端口 或 ldaps://主机:端口，却是 %q", c.LDAP)}
+		}
 		more = append(more, agree.Directory{Name: "ldap-external", Title: "外部目录", URL: c.LDAP})
 	}
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // what is wrong is in the report
 	r, err := up.Agreement(ctx, c.Dir, c.Samples, now, more...)
 	if err != nil {
 		return err

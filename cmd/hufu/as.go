@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hufu-pki/hufu/pki/ra"
 	"github.com/hufu-pki/hufu/pki/ra/raapi"
 	"github.com/hufu-pki/hufu/web/api"
 	"github.com/hufu-pki/hufu/zone/desk"
@@ -65,6 +66,12 @@ func (c *asCmd) Run(ctx context.Context) error {
 	defer cancel()
 	if slices.Contains(c.Objects, "") {
 		return &desk.Usage{Text: "参数不能是空的：请核对脚本里的变量"}
+	}
+	if c.Limit < 0 {
+		return &desk.Usage{Text: fmt.Sprintf("选项 --limit 应为 1 至 %d 的整数，却是 %d", ra.PageMax, c.Limit)}
+	}
+	if err := spare(c.Out, append(c.Objects[:len(c.Objects):len(c.Objects)], c.CSR)...); err != nil {
+		return err
 	}
 	var e desk.Endpoints
 	if err := e.Read(c.Dir); err != nil {

@@ -250,6 +250,9 @@ func (c *minutesCmd) Run() error {
 	if err := m.Print(&b); err != nil {
 		return err
 	}
+	if err := spare(c.Out); err != nil {
+		return err
+	}
 	if err := os.WriteFile(c.Out, []byte(b.String()), 0o600); err != nil {
 		return desk.Unreadable(err)
 	}

@@ -73,5 +73,5 @@ func (c *judicialCmd) open(p km.Package) error {
 	if err != nil || !bytes.Equal(pointOf(got), p.Point) {
 		return fmt.Errorf("%w：不是密封给这把私钥的", errExit1)
 	}
-	return os.WriteFile(c.Out, keyfile.Plain(got), 0o600)
+	return place(c.Out, keyfile.Plain(got))
 }

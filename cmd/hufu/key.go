@@ -3,10 +3,11 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/emmansun/gmsm/sm2"
@@ -14,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/format/csr"
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/format/keyfile"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/zone/desk"
 )
 
@@ -28,6 +30,12 @@ func (c *keyCmd) Run() error {
 	n, err := subject(c.Subject)
 	if err != nil {
 		return &desk.Usage{Text: err.Error()}
+	}
+	if fault := profile.CheckName(n); fault != nil {
+		return &desk.Usage{Text: "--subject：" + fault.Why + "；" + fault.Fix}
+	}
+	if filepath.Clean(c.Out) == filepath.Clean(c.CSR) {
+		return &desk.Usage{Text: "--out 和 --csr 是同一个文件；请为证书请求另取文件名"}
 	}
 	key, err := sm2.GenerateKey(rand.Reader)
 	if err != nil {
@@ -50,29 +58,31 @@ func (c *keyCmd) Run() error {
 	if err := writeNew(c.Out, text, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(c.CSR, csr.PEM(der), 0o644)
+	if err := renewRequest(c.CSR, csr.PEM(der)); err != nil { // both or neither, so that it can be done again
+		return errors.Join(err, os.Remove(c.Out))
+	}
+	return nil
 }
 
-// writeNew never overwrites: a private key lost is lost.
-func writeNew(name string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return &desk.Usage{Text: name + " 已存在，不覆盖"}
+// renewRequest writes a request. An earlier request may go, it was made to be
+// sent; anything else stays.
+func renewRequest(name string, data []byte) error {
+	old, err := os.ReadFile(name)
+	block, rest := pem.Decode(old)
+	if err == nil && block != nil && block.Type == "CERTIFICATE REQUEST" && len(bytes.TrimSpace(rest)) == 0 {
+		return os.WriteFile(name, data, 0o644)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
+	return writeNew(name, data, 0o644)
 }
 
-// subject reads /C=CN/O=…/CN=… ; a comma separates as well.
+// subject reads /C=CN/O=…/CN=… ; a comma separates as well. A separator that
+// belongs to a value is written with a backslash before it, a backslash twice.
 func subject(text string) (n dn.Name, err error) {
-	sep := ","
+	sep := byte(',')
 	if strings.HasPrefix(text, "/") {
-		sep = "/"
+		sep = '/'
 	}
-	for part := range strings.SplitSeq(text, sep) {
+	for _, part := range split(text, sep) {
 		if part = strings.TrimSpace(part); part == "" {
 			continue
 		}
@@ -80,7 +90,7 @@ func subject(text string) (n dn.Name, err error) {
 		to := map[string]*string{"C": &n.C, "ST": &n.ST, "L": &n.L, "O": &n.O, "E": &n.E, "CN": &n.CN}[strings.ToUpper(k)]
 		switch {
 		case !ok || v == "":
-			return n, fmt.Errorf("主体 %q 应为 名=值", part)
+			return n, fmt.Errorf("主体 %q 应为 名=值；值里的 %c 请写作 \\%c", part, sep, sep)
 		case strings.EqualFold(k, "OU"):
 			n.OU = append(n.OU, v)
 		case to == nil:
@@ -90,6 +100,23 @@ func subject(text string) (n dn.Name, err error) {
 		}
 	}
 	return n, nil
+}
+
+// split cuts at every separator that has no backslash before it.
+func split(text string, sep byte) (parts []string) {
+	var part []byte
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text) && (text[i+1] == sep || text[i+1] == '\\'):
+			i++
+			part = append(part, text[i])
+		case c == sep:
+			parts, part = append(parts, string(part)), nil
+		default:
+			part = append(part, c)
+		}
+	}
+	return append(parts, string(part))
 }
 
 // passMax bounds a passphrase file.
@@ -103,5 +130,8 @@ func passFrom(name string) ([]byte, error) {
 	if len(data) > passMax {
 		return nil, &desk.Usage{Text: name + "：口令文件过大"}
 	}
-	return bytes.TrimRight(data, "\r\n"), nil
+	if data = bytes.TrimRight(data, "\r\n"); len(data) == 0 {
+		return nil, &desk.Usage{Text: name + "：口令文件是空的；请写入口令"}
+	}
+	return data, nil
 }

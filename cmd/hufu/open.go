@@ -76,8 +76,11 @@ func (c *openCmd) Run(context.Context) error {
 func (c *openCmd) sealed() (name string, data []byte, err error) {
 	for _, name := range []string{"sealed-key.der", "key.skf", "key.p7"} {
 		data, err := os.ReadFile(filepath.Join(c.Package, name))
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return name, data, err
+		if err == nil {
+			return name, data, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return name, nil, desk.Unreadable(err)
 		}
 	}
 	return "", nil, nil
@@ -116,7 +119,10 @@ func (c *openCmd) write(entries []pfx.Entry, key *sm2.PrivateKey) error {
 				return err
 			}
 		}
-		return os.WriteFile(c.Out, text, 0o600)
+		return place(c.Out, text)
+	}
+	if _, err := os.Stat(c.Out); err == nil { // said before a passphrase is asked for
+		return taken(c.Out)
 	}
 	pass, err := c.outPass()
 	if err != nil {
@@ -130,7 +136,7 @@ func (c *openCmd) write(entries []pfx.Entry, key *sm2.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.Out, data, 0o600)
+	return place(c.Out, data)
 }
 
 func (c *openCmd) outPass() ([]byte, error) {
@@ -144,5 +150,8 @@ func (c *openCmd) outPass() ([]byte, error) {
 	fmt.Fprint(os.Stderr, "输出文件的口令：")
 	pass, err := term.ReadPassword(fd)
 	fmt.Fprintln(os.Stderr)
+	if err == nil && len(pass) == 0 {
+		return nil, &desk.Usage{Text: "口令是空的；请重新输入"}
+	}
 	return pass, err
 }

@@ -63,9 +63,13 @@ func (c *verifyCmd) Run(ctx context.Context) error {
 	return nil
 }
 
+// headMax is how long a file of a ledger may take to begin: whoever asks is told
+// within 10 s that nobody answers.
+const headMax = 8 * time.Second
+
 func source(name string) (ledger.Source, func(), error) {
 	if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
-		return ledger.Web{URL: name, Client: &http.Client{Timeout: 30 * time.Second}}, func() {}, nil
+		return ledger.Web{URL: name, Client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: headMax, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}}}, func() {}, nil
 	}
 	info, err := os.Stat(name)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/keyfile"
 	"github.com/hufu-pki/hufu/format/sealedkey"
+	"github.com/hufu-pki/hufu/pki/ra"
 )
 
 // usageWords are the parser's complaints, in the language of who reads them.
@@ -30,13 +32,29 @@ var usageWords = []struct {
 	{regexp.MustCompile(`^(--\S+): expected (string|int|duration).* but got "?(EOL.*)$`), `选项 $1 需要一个值`},
 	{regexp.MustCompile(`^(--\S+): expected (?:an int|a valid .* int|int value).* but got (".*?").*$`), `选项 $1 应为整数，却是 $2`},
 	{regexp.MustCompile(`^(--\S+): expected duration but got (".*?").*$`), `选项 $1 应为时长（如 30s、5m），却是 $2`},
+	{regexp.MustCompile(`^(--\S+): expected \S+ value but got.*$`), `选项 $1 需要一个值`},
 	{regexp.MustCompile(`^(--\S+) must be one of (.*) but got (".*")$`), `选项 $1 应为 $2 之一，却是 $3`},
+	{regexp.MustCompile(`^(\S+) must be one of (.*) but got (".*")$`), `参数 $1 应为 $2 之一，却是 $3`},
 	{regexp.MustCompile(`, did you mean (one of )?(.*)\?$`), `；是否指 $2？`},
 }
+
+// ranges are what whole numbers of options lie in.
+var ranges = map[string]string{
+	"--limit": fmt.Sprintf("1 至 %d", ra.PageMax), "--samples": fmt.Sprintf("0 至 %d", samplesMax), "--base-port": "1 至 65495", "--seconds": "1 至 600",
+}
+
+// negative is the parser's complaint about one below zero, which looks to it
+// like an option.
+var negative = regexp.MustCompile(`^(--\S+): expected .* but got "?(-\d+)"?.*$`)
 
 // usageText says in Chinese what was wrong with a command line.
 func usageText(err error) string {
 	text := strings.TrimSpace(err.Error())
+	for flag, within := range ranges {
+		if negative.ReplaceAllString(text, "$1") == flag {
+			return fmt.Sprintf("选项 %s 应为 %s 的整数，却是 %s", flag, within, negative.ReplaceAllString(text, "$2"))
+		}
+	}
 	for _, w := range usageWords {
 		text = w.from.ReplaceAllString(text, w.to)
 	}
@@ -49,6 +67,9 @@ func failureText(err error) string {
 	at, ok := errors.AsType[*fs.PathError](err)
 	if text := refusal.Plain(err); ok && text != "" && err.Error() == at.Error() { // one with words around it says enough
 		return fmt.Sprintf("不能读写 %s：%s", at.Path, text)
+	}
+	if at, ok := errors.AsType[*url.Error](err); ok && refusal.Plain(err) != "" {
+		return fmt.Sprintf("无法连接 %s：%s", at.URL, refusal.Plain(err))
 	}
 	return err.Error()
 }

@@ -210,6 +210,18 @@ var breaks = map[string]func(t *testing.T, d *cert.Draft, x *Context){
 	"alt-names": func(_ *testing.T, d *cert.Draft, _ *Context) {
 		set(d, cert.AltNames([]cert.AltName{{Kind: "dns", Value: "x.cn"}}))
 	},
+	"alt-names.own": func(t *testing.T, d *cert.Draft, x *Context) {
+		set, err := profile.Builtin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Profile, x.Wish.SAN = set["device-sign"], []cert.AltName{{Kind: "dns", Value: "*.com.cn"}}
+		c, err := cert.ParseTBS(x.Profile.Draft(x.Use, x.Wish, x.Issuer, x.Place))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Extensions = c.Extensions
+	},
 	"identity-code": func(_ *testing.T, d *cert.Draft, x *Context) { // the profile knows it, the wish has none
 		x.Profile.Codes = []profile.CodeRule{{Kind: "credit-code", OID: "1.2.156.10260.4.1.4", Tag: -1}}
 		set(d, cert.IdentityCode(asn1.ObjectIdentifier{1, 2, 156, 10260, 4, 1, 4}, -1, false, "91350100M000100Y43"))

@@ -85,6 +85,7 @@ var Rules = []Rule{
 	{"authority-info", "GM/T 0037 附录 A.11", "应有状态查询地址和颁发者证书地址", like(cert.AuthorityInfo)},
 	{"uri", "RFC 5280 §4.2.1.6", "地址应为以 http:// 或 https:// 开头的可见 ASCII 字符", uris},
 	{"alt-names", "RFC 5280 §4.2.1.6", "主体别名应与审核通过的申请相同", like(cert.SubjectAltName)},
+	{"alt-names.own", "RFC 9525 §2", "主体别名应是申请单位自己的域名或设备地址；CN 是主机名时应在其中", owned},
 	{"identity-code", "GM/T 0015 §5.2.4", "身份标识扩展应与审核通过的申请相同，模板没有的不应出现", codes},
 	{"no-check", "RFC 6960 §4.2.2.2.1", "仅状态查询服务器证书应有 ocsp-nocheck", like(cert.OCSPNoCheck)},
 	{"canonical", "GM/T 0006", "编码应为 DER，与重新编码逐字节相同", canonical},
@@ -166,6 +167,24 @@ func codeIDs(x Context) (ids []asn1.ObjectIdentifier) {
 		}
 	}
 	return ids
+}
+
+// owned holds the names in the certificate to what the profile asks of names.
+func owned(c *cert.Certificate, x Context) bool {
+	if x.Profile.Internal { // our own processes talk on one machine
+		return true
+	}
+	n, err := dn.Parse(c.Subject)
+	if err != nil {
+		return true // the rules on subjects say so
+	}
+	var names []cert.AltName
+	if e, ok := c.Extension(cert.SubjectAltName); ok {
+		if names, ok = cert.ReadAltNames(e.Value); !ok {
+			return false
+		}
+	}
+	return x.Profile.CheckHosts(n.CN, names) == nil
 }
 
 func codes(c *cert.Certificate, x Context) bool {

@@ -47,6 +47,15 @@ func (p Profile) CheckSubject(n dn.Name) *Fault {
 	return nil
 }
 
+// names is what every profile's subject keeps to; a profile may ask for less.
+var names = Profile{Subject: []AttrRule{
+	{Type: "C", Title: "国家", Fixed: "CN", Max: 2}, {Type: "ST", Title: "省级行政区", Max: 128}, {Type: "L", Title: "市县", Max: 128},
+	{Type: "O", Title: "单位名称", Max: 64}, {Type: "OU", Title: "部门", Max: 64, Many: 4}, {Type: "E", Title: "电子邮件", Max: 255}, {Type: "CN", Title: "姓名或名称", Max: 64},
+}}
+
+// CheckName checks a name before its profile is known.
+func CheckName(n dn.Name) *Fault { return names.CheckSubject(n) }
+
 func (r AttrRule) check(values []string) *Fault {
 	field := "subject." + r.Type
 	if len(values) == 0 {
@@ -101,8 +110,8 @@ func ascii(s string) bool {
 
 const sanMax = 20
 
-// CheckSAN checks alternative names.
-func (p Profile) CheckSAN(names []cert.AltName) *Fault {
+// CheckSAN checks alternative names; cn is the subject's common name.
+func (p Profile) CheckSAN(cn string, names []cert.AltName) *Fault {
 	const clause = "RFC 5280 §4.2.1.6"
 	if p.NeedSAN && len(names) == 0 {
 		return &Fault{"san", clause, "此模板要求至少一个主体别名（域名或 IP 地址）", "请填写 san"}
@@ -122,7 +131,7 @@ func (p Profile) CheckSAN(names []cert.AltName) *Fault {
 			return &Fault{field, clause, fmt.Sprintf("别名格式无效：%.80s", n.Value), "域名请用小写 ASCII（中文域名用 punycode），IP 请用标准写法"}
 		}
 	}
-	return nil
+	return p.CheckHosts(cn, names)
 }
 
 func validAlt(n cert.AltName) bool {

@@ -95,6 +95,11 @@ func (p Profile) Follows(old Profile) *Fault {
 		return bad("days", fmt.Sprintf("应为 1 ≤ 缺省天数 ≤ 上限 ≤ %d", daysMax), "请修改有效期")
 	case p.Publish != PublishFull && p.Publish != PublishDigest:
 		return bad("publish", fmt.Sprintf("%q 不是发布策略", p.Publish), "请使用 full 或 digest")
+	case p.PublishAt != "" && p.Publish != PublishFull:
+		return bad("publish_at", "只发布摘要的证书不进入目录，没有发布时间", "请把发布时间改为立即，或把发布策略改为发布证书")
+	}
+	if _, err := parseSchedule(p.PublishAt); p.PublishAt != "" && err != nil {
+		return bad("publish_at", fmt.Sprintf("%q 不是发布时间", p.PublishAt), "请使用 02:30 这样的每日时刻，或 every 6h 这样整除一天的间隔")
 	}
 	seen := map[string]bool{}
 	for _, r := range p.Subject {

@@ -32,6 +32,16 @@ const (
 	PublishDigest = "digest" // the ledger names its digest only
 )
 
+// RegimeMIIT is the regime of the Ministry of Industry and Information Technology
+// (电子认证服务管理办法, a draft not in force). A profile that names none is of the
+// State Cryptography Administration's, Order No. 4. (适用制度)
+const RegimeMIIT = "MIIT-draft"
+
+// Delegable reports whether taking applications, checking, issuing and delivery may
+// be delegated to another institution: under the draft of the MIIT they may not
+// (art. 22), under Order No. 4 registration may (art. 25).
+func (p Profile) Delegable() bool { return p.Regime != RegimeMIIT }
+
 // Forms in which a package carries the sealed encryption key besides
 // SM2EnvelopedKey. (密钥信封格式)
 const (
@@ -43,30 +53,32 @@ const (
 
 // Profile is one sort of certificate.
 type Profile struct {
-	Name     string     `json:"name"`
-	Title    string     `json:"title"`
-	Version  int        `json:"version"`
-	Internal bool       `json:"internal,omitempty"` // for the system's own keys and people, never applied for
-	Dual     bool       `json:"dual"`               // signing and encryption certificate (双证书)
-	Audience string     `json:"audience"`           // "government" 政务部门内部, "public" 企事业单位与公众, "system"
-	Publish  string     `json:"publish"`
-	Policy   string     `json:"policy"` // certificate policy OID (Order No. 4 art. 19(5))
-	CPS      string     `json:"cps,omitempty"`
-	Usage    string     `json:"usage"`              // "sign", "ca" or "root"
-	SignEKU  []string   `json:"sign_eku,omitempty"` // names of extUsages
-	EncEKU   []string   `json:"enc_eku,omitempty"`
-	Subject  []AttrRule `json:"subject"`
-	SAN      []string   `json:"san,omitempty"` // kinds allowed
-	NeedSAN  bool       `json:"need_san,omitempty"`
-	Days     Days       `json:"days"`
-	Identity []string   `json:"identity,omitempty"` // kinds of documents accepted
-	PathLen  int        `json:"path_len,omitempty"`
-	Asked    bool       `json:"asked,omitempty"`       // a CA's path length and policies are asked for; PathLen bounds them
-	Own      bool       `json:"self_issued,omitempty"` // another key of the issuer's own name (RFC 4210 §4.4)
-	NoCheck  bool       `json:"no_check,omitempty"`
-	Plain    bool       `json:"plain,omitempty"`    // no CDP and AIA: roots
-	Codes    []CodeRule `json:"codes,omitempty"`    // identity extensions; off unless a profile says so
-	Envelope string     `json:"envelope,omitempty"` // form of the sealed key; SealedKey when left out
+	Name      string     `json:"name"`
+	Title     string     `json:"title"`
+	Version   int        `json:"version"`
+	Internal  bool       `json:"internal,omitempty"` // for the system's own keys and people, never applied for
+	Dual      bool       `json:"dual"`               // signing and encryption certificate (双证书)
+	Audience  string     `json:"audience"`           // "government" 政务部门内部, "public" 企事业单位与公众, "system"
+	Publish   string     `json:"publish"`
+	PublishAt string     `json:"publish_at,omitempty"` // when it comes into the directory: at once, "02:30" daily or "every 6h", Beijing time
+	Regime    string     `json:"regime,omitempty"`     // of law it is issued under: none is Order No. 4, or RegimeMIIT
+	Policy    string     `json:"policy"`               // certificate policy OID (Order No. 4 art. 19(5))
+	CPS       string     `json:"cps,omitempty"`
+	Usage     string     `json:"usage"`              // "sign", "ca" or "root"
+	SignEKU   []string   `json:"sign_eku,omitempty"` // names of extUsages
+	EncEKU    []string   `json:"enc_eku,omitempty"`
+	Subject   []AttrRule `json:"subject"`
+	SAN       []string   `json:"san,omitempty"` // kinds allowed
+	NeedSAN   bool       `json:"need_san,omitempty"`
+	Days      Days       `json:"days"`
+	Identity  []string   `json:"identity,omitempty"` // kinds of documents accepted
+	PathLen   int        `json:"path_len,omitempty"`
+	Asked     bool       `json:"asked,omitempty"`       // a CA's path length and policies are asked for; PathLen bounds them
+	Own       bool       `json:"self_issued,omitempty"` // another key of the issuer's own name (RFC 4210 §4.4)
+	NoCheck   bool       `json:"no_check,omitempty"`
+	Plain     bool       `json:"plain,omitempty"`    // no CDP and AIA: roots
+	Codes     []CodeRule `json:"codes,omitempty"`    // identity extensions; off unless a profile says so
+	Envelope  string     `json:"envelope,omitempty"` // form of the sealed key; SealedKey when left out
 }
 
 // Form is the form in which a package carries the sealed key.
@@ -167,6 +179,17 @@ func Parse(text []byte) (Profile, error) {
 	case SealedKey, SKF32, SKF64, P7:
 	default:
 		return p, fmt.Errorf("envelope %q", p.Envelope)
+	}
+	if p.Regime != "" && p.Regime != RegimeMIIT {
+		return p, fmt.Errorf("regime %q", p.Regime)
+	}
+	if p.PublishAt != "" {
+		if _, err := parseSchedule(p.PublishAt); err != nil {
+			return p, err
+		}
+		if p.Publish != PublishFull {
+			return p, errors.New("publish_at without publication")
+		}
 	}
 	if p.Envelope != "" && !p.Dual {
 		return p, errors.New("an envelope without an encryption certificate")

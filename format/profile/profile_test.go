@@ -283,9 +283,31 @@ func TestAlternativeNamesAreCheckedOneByOne(t *testing.T) {
 		"a zone":                       {device, []cert.AltName{{Kind: "ip", Value: "fe80::1%eth0"}}, "san[0]"},
 		"twenty-one":                   {device, make([]cert.AltName, 21), "san"},
 	} {
-		f := tt.p.CheckSAN(tt.names)
+		f := tt.p.CheckSAN("网关", tt.names)
 		if (f == nil) != (tt.field == "") || f != nil && f.Field != tt.field {
 			t.Errorf("%s: %+v", what, f)
+		}
+	}
+}
+
+// A name is the applicant's own, and a device named after a host has it among its names.
+func TestNamesAreTheApplicantsOwn(t *testing.T) {
+	p := builtin(t)["device-dual"]
+	for _, tt := range []struct{ cn, kind, value, field string }{
+		{"网关", "dns", "www.example.cn", ""}, {"网关", "dns", "*.example.com.cn", ""}, {"网关", "dns", "bj.example.cn", ""}, {"网关", "ip", "10.0.0.1", ""},
+		{"网关", "dns", "com", "san[0]"}, {"网关", "dns", "*.cn", "san[0]"}, {"网关", "dns", "*.com.cn", "san[0]"}, {"网关", "dns", "gov.cn", "san[0]"}, {"网关", "dns", "*.bj.cn", "san[0]"},
+		{"网关", "dns", "1.2.3", "san[0]"}, {"网关", "dns", "localhost", "san[0]"}, {"网关", "dns", "a.localhost", "san[0]"},
+		{"网关", "ip", "0.0.0.0", "san[0]"}, {"网关", "ip", "127.0.0.1", "san[0]"}, {"网关", "ip", "::", "san[0]"}, {"网关", "ip", "::1", "san[0]"}, {"网关", "ip", "224.0.0.1", "san[0]"},
+		{"www.example.cn", "dns", "other.cn", "san"}, {"www.example.cn", "", "", ""}, {"10.0.0.1", "dns", "other.cn", "san"}, {"WWW.example.cn", "dns", "www.example.cn", ""}, {"10.0.0.1", "ip", "10.0.0.1", ""},
+		{"网关", "", "", ""}, {"server-1", "", "", ""}, {"网关 v1.2", "", "", ""}, {"V1.2", "", "", ""},
+	} {
+		var names []cert.AltName
+		if tt.kind != "" {
+			names = []cert.AltName{{Kind: tt.kind, Value: tt.value}}
+		}
+		f := p.CheckSAN(tt.cn, names)
+		if (f == nil) != (tt.field == "") || f != nil && (f.Field != tt.field || f.Fix == "") {
+			t.Errorf("%+v: %+v", tt, f)
 		}
 	}
 }
@@ -348,7 +370,7 @@ func FuzzParseProfile(f *testing.F) {
 		}
 		_ = p.Digest()
 		_ = p.CheckSubject(dn.Name{C: "CN", OU: dn.Units{"a", "b"}, E: "a@b.cn", CN: "x"})
-		_ = p.CheckSAN([]cert.AltName{{Kind: "dns", Value: "x.cn"}})
+		_ = p.CheckSAN("网关", []cert.AltName{{Kind: "dns", Value: "x.cn"}})
 		w := profile.Wish{Serial: []byte{1}, NotBefore: at, NotAfter: at, Subject: dn.Name{CN: "x"}.Bytes(), Point: point}
 		for _, use := range []profile.Use{profile.Sign, profile.Enc} {
 			if _, err := cert.ParseTBS(p.Draft(use, w, nil, profile.Place{CRL: "http://x"})); err != nil {

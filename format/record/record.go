@@ -28,6 +28,7 @@ const (
 	KindStatus      = "status"      // its status changed
 	KindCRL         = "crl"         // a revocation list was signed
 	KindEscrow      = "escrow"      // a key was escrowed, recovered or retired: digest only
+	KindRelease     = "release"     // a certificate comes into the directory before it was due
 )
 
 // Entry is one leaf. Exactly one of Body and Digest is set.
@@ -85,9 +86,10 @@ type Certificate struct {
 	Profile   string
 	NotBefore time.Time
 	NotAfter  time.Time
-	Shard     int    // of the CRL that lists it
-	Digest    []byte // SM3 of the DER certificate
-	Public    bool   // publish: full
+	Shard     int       // of the CRL that lists it
+	Digest    []byte    // SM3 of the DER certificate
+	Public    bool      // publish: full
+	Due       time.Time // when it comes into the directory; zero is at once
 }
 
 // Bytes is the body of a KindCertificate entry.
@@ -103,16 +105,23 @@ func (c Certificate) Bytes() []byte {
 		b.AddASN1Int64(int64(c.Shard))
 		b.AddASN1OctetString(c.Digest)
 		b.AddASN1Boolean(c.Public)
+		if !c.Due.IsZero() {
+			b.AddASN1Int64(c.Due.Unix())
+		}
 	})
 }
 
 // ParseCertificate reads a body of KindCertificate.
 func ParseCertificate(body []byte) (c Certificate, err error) {
-	var from, to int64
+	var from, to, due int64
 	s, ok := open(body)
 	ok = ok && octets(&s, &c.Issuer) && octets(&s, &c.Serial) && octets(&s, &c.Pair) && readText(&s, &c.Use) &&
 		readText(&s, &c.Profile) && s.ReadASN1Integer(&from) && s.ReadASN1Integer(&to) && s.ReadASN1Integer(&c.Shard) &&
-		octets(&s, &c.Digest) && s.ReadASN1Boolean(&c.Public) && s.Empty()
+		octets(&s, &c.Digest) && s.ReadASN1Boolean(&c.Public)
+	if ok && !s.Empty() { // at once is not written
+		ok = s.ReadASN1Integer(&due) && due > 0 && s.Empty()
+		c.Due = time.Unix(due, 0).UTC()
+	}
 	if !ok {
 		return c, fmt.Errorf("%w: certificate", ErrSyntax)
 	}
@@ -159,6 +168,34 @@ func ParseStatus(body []byte) (c Status, err error) {
 	if invalid != 0 {
 		c.Invalid = time.Unix(invalid, 0).UTC()
 	}
+	return c, nil
+}
+
+// Release says that a certificate comes into the directory now, although it was
+// due later.
+type Release struct {
+	Issuer []byte // SM3 of the issuing CA's certificate
+	Serial []byte
+	At     time.Time
+}
+
+// Bytes is the body of a KindRelease entry.
+func (c Release) Bytes() []byte {
+	return sequence(func(b *cryptobyte.Builder) {
+		b.AddASN1OctetString(c.Issuer)
+		b.AddASN1OctetString(c.Serial)
+		b.AddASN1Int64(c.At.Unix())
+	})
+}
+
+// ParseRelease reads a body of KindRelease.
+func ParseRelease(body []byte) (c Release, err error) {
+	var at int64
+	s, ok := open(body)
+	if ok = ok && octets(&s, &c.Issuer) && octets(&s, &c.Serial) && s.ReadASN1Integer(&at) && s.Empty(); !ok {
+		return c, fmt.Errorf("%w: release", ErrSyntax)
+	}
+	c.At = time.Unix(at, 0).UTC()
 	return c, nil
 }
 

@@ -24,7 +24,9 @@ func TestBodiesAreReadAsTheyWereWritten(t *testing.T) {
 	single, released := issued, revoked
 	single.Pair, single.Public = []byte{}, false
 	released.Revoked, released.Reason, released.Invalid = false, 0, time.Time{}
-	for _, want := range []record.Certificate{issued, single} {
+	later := issued
+	later.Due = second.Add(6 * time.Hour)
+	for _, want := range []record.Certificate{issued, single, later} {
 		if got, err := record.ParseCertificate(want.Bytes()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v became %+v: %v", want, got, err)
 		}
@@ -33,6 +35,10 @@ func TestBodiesAreReadAsTheyWereWritten(t *testing.T) {
 		if got, err := record.ParseStatus(want.Bytes()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v became %+v: %v", want, got, err)
 		}
+	}
+	early := record.Release{Issuer: issued.Issuer, Serial: issued.Serial, At: second}
+	if got, err := record.ParseRelease(early.Bytes()); err != nil || !reflect.DeepEqual(got, early) {
+		t.Errorf("%+v became %+v: %v", early, got, err)
 	}
 	if got, err := record.ParseCRL(list.Bytes()); err != nil || !reflect.DeepEqual(got, list) {
 		t.Errorf("%+v became %+v: %v", list, got, err)
@@ -114,6 +120,10 @@ func FuzzBodies(f *testing.F) {
 	f.Add(issued.Bytes())
 	f.Add(revoked.Bytes())
 	f.Add(list.Bytes())
+	scheduled := issued
+	scheduled.Due = second
+	f.Add(scheduled.Bytes())
+	f.Add(record.Release{Issuer: issued.Issuer, Serial: issued.Serial, At: second}.Bytes())
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var again []byte
 		if c, err := record.ParseCertificate(body); err == nil {
@@ -121,6 +131,8 @@ func FuzzBodies(f *testing.F) {
 		} else if c, err := record.ParseStatus(body); err == nil {
 			again = c.Bytes()
 		} else if c, err := record.ParseCRL(body); err == nil {
+			again = c.Bytes()
+		} else if c, err := record.ParseRelease(body); err == nil {
 			again = c.Bytes()
 		} else {
 			return

@@ -40,6 +40,7 @@ type Row struct {
 	IdentityKind   string
 	IdentityNumber string
 	CSR            string
+	Stray          error  // see Record
 	Unit           string // where the sheet has the column
 }
 
@@ -61,6 +62,7 @@ func Read(name string, data []byte) ([]Row, error) {
 type Record struct {
 	Line   int
 	Values map[string]string
+	Stray  error // a refusal of the row: it has content beyond the header's columns
 }
 
 // Table reads a sheet whose header has exactly the columns wanted, in any order.
@@ -169,6 +171,7 @@ func rows(cells [][]string) ([]Row, error) {
 	for i, l := range lines {
 		v := l.Values
 		row := Row{Line: l.Line, Profile: v["profile"], IdentityKind: v["identity_kind"], IdentityNumber: v["identity_number"], CSR: v["csr"], Unit: v[Unit]}
+		row.Stray = l.Stray
 		row.Subject = dn.Name{C: v["C"], ST: v["ST"], L: v["L"], O: v["O"], CN: v["CN"]}
 		for unit := range strings.SplitSeq(v["OU"], "/") {
 			if unit = strings.TrimSpace(unit); unit != "" {
@@ -189,6 +192,10 @@ func records(cells [][]string, want, may []string) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	headed := map[int]bool{}
+	for _, n := range at {
+		headed[n] = true
+	}
 	var list []Record
 	for i, record := range cells[1:] {
 		blank := true
@@ -201,7 +208,12 @@ func records(cells [][]string, want, may []string) ([]Record, error) {
 		if blank {
 			continue
 		}
-		l := Record{i + 2, map[string]string{}}
+		l := Record{Line: i + 2, Values: map[string]string{}}
+		for j, c := range record {
+			if l.Stray == nil && !headed[j] && strings.TrimSpace(c) != "" {
+				l.Stray = BadRow.At("file", BadRow.Clause).Because("第 %d 列有内容，却没有表头", j+1)
+			}
+		}
 		for name, n := range at {
 			if n < len(record) {
 				l.Values[name] = strings.TrimSpace(record[n])

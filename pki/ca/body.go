@@ -92,7 +92,7 @@ func (is *Issuer) taken(t *body.Tree, kind string, r enroll.Request, a enroll.Ap
 		if a.Principal != org.O {
 			return body.Outside.At("principal", body.Outside.Clause).Because("应以“%s”的名义受理", org.O)
 		}
-		if err := t.Allows(a.Body, a.Profile, is.profiles()[a.Profile].Policy); err != nil {
+		if err := t.Allows(a.Body, is.profiles()[a.Profile]); err != nil {
 			return err
 		}
 	}

@@ -80,6 +80,7 @@ func TestTheCoreKnowsWhoMayRegister(t *testing.T) {
 		{"a profile that was not delegated", "both", "reviewer", func(a *enroll.Application) {
 			a.Body, a.Principal, a.Profile = "hz", "测试机构", "person-token-dual"
 		}, nil, body.Outside, "profile"},
+		{"a profile that by now nobody may delegate", "both", "reviewer", func(a *enroll.Application) { a.Body, a.Principal = "hz", "测试机构" }, nil, body.NotLent, "profile"},
 		{"suspended", "both", "reviewer", func(a *enroll.Application) { a.Body, a.Principal = "hz", "测试机构" }, func(t *testing.T, k *body.Keeper) {
 			enter(t, k, "P8", "body.suspend", body.Change{ID: "hz", Reason: "核对"})
 		}, body.Suspended, "body"},
@@ -96,6 +97,11 @@ func TestTheCoreKnowsWhoMayRegister(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, k := delegating(t)
+			if c.want == body.NotLent {
+				strict := p.Profiles["person-dual"]
+				strict.Regime = profile.RegimeMIIT
+				p.Profiles["person-dual"] = strict
+			}
 			if c.before != nil {
 				c.before(t, k)
 			}

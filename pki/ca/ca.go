@@ -49,10 +49,11 @@ type Job struct {
 	Sealed   []byte
 	DER      Pair // what was signed
 	Shards   [2]int
-	Follows  string // request of the certificate it follows; empty for a first one
-	KeepsKey bool   // the signing key goes on from there
-	Body     string // registration body that took it; empty for the institution's own
-	Escrow   []byte // serial of the encryption certificate whose key is recovered; nil otherwise
+	Follows  string    // request of the certificate it follows; empty for a first one
+	KeepsKey bool      // the signing key goes on from there
+	Body     string    // registration body that took it; empty for the institution's own
+	Due      time.Time // when its certificates come into the directory; zero is at once
+	Escrow   []byte    // serial of the encryption certificate whose key is recovered; nil otherwise
 
 	EncKeyHash []byte // SM3 of a new encryption key, when its draft is recorded: nobody's signing key ever after
 }
@@ -91,6 +92,7 @@ type Store interface {
 	LineStore
 	ResponderStore
 	RuleStore
+	ReleaseStore
 	// Refuse writes a refusal of authority to the trail, in its own transaction.
 	Refuse(ctx context.Context, line audit.Entry) error
 }

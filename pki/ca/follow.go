@@ -66,6 +66,8 @@ func (is *Issuer) follow(ctx context.Context, j *job) error {
 	switch {
 	case old.Use != "sign" || old.Profile != j.profile.Name:
 		return NotFollowed.At("replaces", NotFollowed.Clause).Because("不是模板“%s”的签名证书", j.profile.Title)
+	case old.Revoked && old.Reason == hold && a.For != enroll.Reissue:
+		return Held.At("replaces", Held.Clause).ToFix("请先解冻再办，或撤销后重新申请")
 	case old.Revoked && a.For != enroll.Reissue:
 		return Revoked.At("replaces", Revoked.Clause)
 	case a.For != enroll.Amend && !bytes.Equal(c.Subject, j.subject):

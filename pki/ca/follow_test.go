@@ -141,6 +141,16 @@ func TestWhatDoesNotFollowIsRefused(t *testing.T) {
 	if p.revokedFor(t, old.Sign) != -1 {
 		t.Error("the old certificate ended all the same")
 	}
+	held := enroll.Revocation{ID: "F1", Do: enroll.Freeze, Serial: p.certificate(t, old.Sign).SerialHex(), Reason: "certificateHold"}.Bytes()
+	if _, err := p.Revoke(t.Context(), enroll.Request{ID: "F1", Content: held, Evidence: []enroll.Evidence{
+		p.sign(t, "clerk", "ra.freeze", ca.FreezeKind, "F1", 0, held), p.sign(t, "reviewer", "ra.approve", ca.FreezeKind, "F1", 1, held),
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	frozen, err := p.Issue(t.Context(), []enroll.Request{p.later(t, enroll.Renew, old, app.Subject, newKey(t))})
+	if err != nil || !errors.Is(frozen[0].Err, ca.Held) {
+		t.Errorf("renewed while frozen: %v %v", err, frozen)
+	}
 	if _, err := p.Revoke(t.Context(), p.revocation(t, enroll.Revocation{ID: "R1", Serial: p.certificate(t, old.Sign).SerialHex(), Reason: "keyCompromise"}, "clerk", "reviewer")); err != nil {
 		t.Fatal(err)
 	}

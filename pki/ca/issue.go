@@ -124,7 +124,7 @@ func (is *Issuer) read(j *job, content []byte) error {
 		return BadRequest.At("csr", BadRequest.Clause).Because("%v", err)
 	}
 	for _, fault := range []*profile.Fault{
-		p.CheckSubject(j.app.Subject), p.CheckSAN(j.app.SAN), p.CheckRequest(req, j.app.Subject, j.app.SAN), p.CheckDays(j.app.Days),
+		p.CheckSubject(j.app.Subject), p.CheckSAN(j.app.Subject.CN, j.app.SAN), p.CheckRequest(req, j.app.Subject, j.app.SAN), p.CheckDays(j.app.Days),
 		p.CheckCodes(j.app.Codes, is.Now()),
 	} {
 		if fault != nil {
@@ -475,7 +475,7 @@ func (w *work) record(ctx context.Context) error {
 		if err := w.is.recallKey(ctx, j); err != nil {
 			return err
 		}
-		j.State = Recorded
+		j.State, j.Due = Recorded, j.profile.Due(now)
 		jobs = append(jobs, j.Job)
 		entries = append(entries, j.by.publish(j, now)...)
 		lines = append(lines, audit.Entry{
@@ -579,7 +579,7 @@ func (is *Issuer) publish(j *job, now time.Time) []Publication {
 	one := func(der, serial, pair []byte, use profile.Use, shard int) Publication {
 		body := record.Certificate{
 			Issuer: issuer, Serial: serial, Pair: pair, Use: string(use), Profile: j.profile.Name, NotBefore: j.From, NotAfter: j.To,
-			Shard: shard, Digest: alg.Digest(der), Public: j.profile.Publish == profile.PublishFull,
+			Shard: shard, Digest: alg.Digest(der), Public: j.profile.Publish == profile.PublishFull, Due: j.Due,
 		}.Bytes()
 		return Publication{record.Entry{Kind: record.KindCertificate, At: now, Body: body}.Bytes(), der}
 	}

@@ -29,6 +29,7 @@ var (
 	RolloverOpen = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rollover_open", Text: "另一次 CA 密钥更新尚未完成", Clause: "GM/T 0034 §8.2.4.3", Fix: "请等待它完成"}
 	NoResponder  = &refusal.Reason{Kind: refusal.Forbidden, Code: "ca.responder", Text: "不能为该密钥签发状态查询响应证书", Clause: "RFC 6960 §4.2.2.2", Fix: "更换响应密钥须由业务管理员提议、超级管理员批准"}
 	BadRule      = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.rule", Text: "模板或设置的变更不合规定", Clause: "GM/T 0034 §5.3.4", Fix: "请按提示修改后重新提议"}
+	NotWaiting   = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.not_waiting", Text: "该证书不在等待发布", Clause: "GM/T 0034 §5.3.5", Fix: "无需立即发布；请在目录中查询"}
 	RuleStale    = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.rule_stale", Text: "提议所依据的版本已不是现行版本", Clause: "GM/T 0034 §5.3.4", Fix: "请按现行版本重新提议"}
 	BadHandover  = &refusal.Reason{Kind: refusal.Invalid, Code: "ca.handover", Text: "移交包不能承接", Clause: "电子政务电子认证服务管理办法 第二十九条", Fix: "请用 hufu takeover check 重新核对移交的文件，上传它写出的移交包"}
 	TakenSerial  = &refusal.Reason{Kind: refusal.Conflict, Code: "ca.taken_serial", Text: "序列号已在证书库中，属于另一张证书", Clause: "RFC 5280 §4.1.2.2", Fix: "请核对是否已承接；两个被承接 CA 的序列号相同的，须从移交的文件中分出，另行办理"}

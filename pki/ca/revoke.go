@@ -32,6 +32,7 @@ type Issued struct {
 	Invalid   time.Time
 	NotBefore time.Time
 	NotAfter  time.Time
+	Due       time.Time // when it comes into the directory; zero is at once
 }
 
 // StatusStore keeps what became of certificates, and the revocation lists.

@@ -11,6 +11,7 @@ import (
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/format/certlint"
 	"github.com/hufu-pki/hufu/format/profile"
+	"github.com/hufu-pki/hufu/format/record"
 	"github.com/hufu-pki/hufu/pki/ca"
 	"github.com/hufu-pki/hufu/pki/ca/catest"
 	"github.com/hufu-pki/hufu/wire/enroll"
@@ -208,6 +209,85 @@ func TestADraftKeepsItsShard(t *testing.T) {
 			if err != nil || !strings.HasSuffix(c.URLs()["crl"][0], "/"+ca.ScopeOf(on.Shard)+".crl") {
 				t.Errorf("call %d: on record in %d, names %v: %v", at, on.Shard, c.URLs()["crl"], err)
 			}
+		}
+	}
+}
+
+// A scheduled certificate says in the ledger when it comes into the directory,
+// the same to the second however often a crash interrupts; what became of it is
+// said at once. Released early it says so once.
+func TestAScheduledCertificateIsDueAtTheNextTime(t *testing.T) {
+	for at := 1; at < 14; at++ {
+		p := ruled(t)
+		next := p.Profiles["person-dual"]
+		next.Version, next.PublishAt = next.Version+1, "every 6h"
+		p.rule(t, ca.ProfileRule+"person-dual", next.Version, next)
+		a := application(t, "A1", newKey(t))
+		a.Version = next.Version
+		request := p.request(t, a, "clerk", "reviewer")
+		p.Store = &catest.Failing{Store: p.memory, At: at, After: at%2 == 0}
+		if _, err := p.Issue(t.Context(), []enroll.Request{request}); err != nil && !errors.Is(err, catest.ErrCrash) {
+			t.Fatal(err)
+		}
+		p.Store = p.memory
+		results, err := p.Issue(t.Context(), []enroll.Request{request})
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+		want := next.Due(p.now)
+		said := map[string]time.Time{}
+		for _, leaf := range p.memory.Leaves() {
+			if e, err := record.Parse(leaf); err == nil && e.Kind == record.KindCertificate {
+				c, err := record.ParseCertificate(e.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				said[c.Use] = c.Due
+			}
+		}
+		if len(said) != 2 || !said["sign"].Equal(want) || !said["enc"].Equal(want) || want.IsZero() {
+			t.Fatalf("call %d: the ledger says %v, want %v", at, said, want)
+		}
+		serial := p.certificate(t, results[0].Reply.Enc).SerialHex()
+		if list, err := p.Waiting(t.Context(), strings.ToLower(serial)); err != nil || len(list) != 2 {
+			t.Fatalf("%d wait: %v", len(list), err)
+		}
+		early := func() (n int) {
+			for _, leaf := range p.memory.Leaves() {
+				if e, err := record.Parse(leaf); err == nil && e.Kind == record.KindRelease {
+					n++
+				}
+			}
+			return n
+		}
+		p.Store = &catest.Failing{Store: p.memory, At: 1 + at%4, After: at%3 == 0}
+		if err := p.Release(t.Context(), "P1", serial); err != nil && !errors.Is(err, catest.ErrCrash) {
+			t.Fatal(err)
+		}
+		p.Store = p.memory
+		for range 2 {
+			if err := p.Release(t.Context(), "P1", serial); err != nil || early() != 2 {
+				t.Errorf("call %d: %d entries: %v", at, early(), err)
+			}
+		}
+		if _, err := p.Waiting(t.Context(), serial); !errors.Is(err, ca.NotWaiting) {
+			t.Errorf("what is there waits: %v", err)
+		}
+		lines := 0
+		for _, l := range p.memory.Lines() {
+			if l.Item == "ca.release" && l.Object == "P1" && l.Serial != "" {
+				lines++
+			}
+		}
+		if lines != 1 {
+			t.Errorf("%d lines on the trail", lines)
+		}
+	}
+	p := newPlace(t)
+	plain := p.certificate(t, p.issue(t, "A1").Sign).SerialHex()
+	for serial, reason := range map[string]*refusal.Reason{plain: ca.NotWaiting, "xyz": ca.NoCert, "": ca.NoCert, "0123": ca.NoCert} {
+		if _, err := p.Waiting(t.Context(), serial); !errors.Is(err, reason) || refusal.Of(err).Field != "serial" {
+			t.Errorf("%q: %v", serial, err)
 		}
 	}
 }

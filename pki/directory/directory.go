@@ -48,7 +48,9 @@ type Directory struct {
 	org   string              // of the CA
 	wake  chan struct{}
 	seed  maphash.Seed
+	waits map[string]waiting // certificates that are not due, by serial
 
+	Now func() time.Time // certificates are due by it
 	// Applied, when set before Run, is called after every run of the ledger: whoever
 	// takes entries further need not look by the clock.
 	Applied func()
@@ -57,9 +59,10 @@ type Directory struct {
 // top is the parent of the suffix.
 const top = ^uint32(0)
 
-// Open opens, or begins, a directory in a folder.
-func Open(dir string) (*Directory, error) {
-	d := &Directory{dir: dir, byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+// Open opens, or begins, a directory in a folder. now is the clock certificates
+// are due by.
+func Open(dir string, now func() time.Time) (*Directory, error) {
+	d := &Directory{dir: dir, Now: now, byDN: map[uint64]uint32{}, bySN: map[uint64]uint32{}, byCN: map[uint64][]uint32{}, wake: make(chan struct{}, 1), seed: maphash.MakeSeed(), waits: map[string]waiting{}}
 	var err error
 	if d.file, err = openFile(dir); err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
@@ -70,7 +73,7 @@ func Open(dir string) (*Directory, error) {
 			return err
 		}
 		return d.index(offset, e)
-	}, func(size int64, hashes []byte) (err error) {
+	}, d.replayHeld, func(size int64, hashes []byte) (err error) {
 		d.at, err = ledger.FrontierOf(size, hashes)
 		return err
 	})
@@ -125,17 +128,16 @@ func (d *Directory) Run(ctx context.Context, f *ledger.Follower, every time.Dura
 
 func (d *Directory) follow(ctx context.Context, f *ledger.Follower) error {
 	run, err := f.Next(ctx)
-	if err != nil || len(run.Leaves) == 0 {
-		return err
+	if err == nil && len(run.Leaves) > 0 {
+		if err = d.Apply(ctx, f.Source, run); err == nil {
+			f.At = run.Frontier
+		}
 	}
-	if err := d.Apply(ctx, f.Source, run); err != nil {
-		return err
-	}
-	f.At = run.Frontier
-	if d.Applied != nil {
+	shown, trouble := d.Due() // what is due is due although the ledger is in trouble
+	if d.Applied != nil && (shown > 0 || err == nil && len(run.Leaves) > 0) {
 		d.Applied()
 	}
-	return nil
+	return errors.Join(err, trouble)
 }
 
 // Apply takes a verified run of the ledger. Bodies are fetched before anything
@@ -183,13 +185,24 @@ func (d *Directory) compact() error {
 			return errors.Join(err, n.close())
 		}
 	}
+	waits := make(map[string]waiting, len(d.waits))
+	for serial, w := range d.waits {
+		body, err := d.file.read(w.offset)
+		if err == nil {
+			w.offset, err = n.add(kindHeld, body)
+		}
+		if err != nil {
+			return errors.Join(err, n.close())
+		}
+		waits[serial] = w
+	}
 	if err := errors.Join(n.mark(d.at.Size(), d.at.Hashes()), n.take(d.dir)); err != nil {
 		return errors.Join(err, n.close())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old := d.file
-	d.file, d.place, d.dead = n, place, 0
+	d.file, d.place, d.waits, d.dead = n, place, waits, 0
 	return old.close()
 }
 
@@ -206,7 +219,16 @@ func (d *Directory) entry(ctx context.Context, src ledger.Source, e record.Entry
 		if err != nil {
 			return err
 		}
+		if c.Due.After(d.Now()) {
+			return d.hold(c, held{entry: e.Body, der: der})
+		}
 		return d.certificate(c, der)
+	case record.KindRelease:
+		r, err := record.ParseRelease(e.Body)
+		if err != nil {
+			return err
+		}
+		return d.show(cert.SerialHex(r.Serial))
 	case record.KindStatus:
 		s, err := record.ParseStatus(e.Body)
 		if err != nil {
@@ -269,21 +291,22 @@ func (d *Directory) authority(der []byte) error {
 
 func (d *Directory) base() string { return "O=" + escape(d.org) + "," + Suffix }
 
-// tree makes the containers of a CA's organisation, once.
+// tree makes the containers of a CA's organisation that are not there.
 func (d *Directory) tree(org string) error {
 	d.mu.Lock()
-	have := d.org
-	if have == "" {
+	if d.org == "" {
 		d.org = org
 	}
 	d.mu.Unlock()
-	if have != "" {
-		return nil
+	if _, ok := d.Find(d.base()); !ok {
+		if err := d.put(d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organization"), text("o", org)}); err != nil {
+			return err
+		}
 	}
-	if err := d.put(d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organization"), text("o", org)}); err != nil {
-		return err
-	}
-	for _, ou := range containers {
+	for _, ou := range containers { // a torn file may have kept some of them
+		if _, ok := d.Find("OU=" + ou + "," + d.base()); ok {
+			continue
+		}
 		if err := d.put("OU="+ou+","+d.base(), []ldapmsg.Attribute{text("objectClass", "top", "organizationalUnit"), text("ou", ou)}); err != nil {
 			return err
 		}
@@ -340,8 +363,21 @@ func (d *Directory) certificate(c record.Certificate, der []byte) error {
 	return d.put(name, attrs)
 }
 
-// status notes a change on the holder's entry, if the certificate is public.
+// status notes a change on the holder's entry, if the certificate is public, and
+// with one that is not due.
 func (d *Directory) status(s record.Status) error {
+	h, c, waits, err := d.heldOf(cert.SerialHex(s.Serial))
+	if err == nil && waits {
+		h.status = s.Bytes()
+		err = d.hold(c, h)
+	}
+	if err != nil {
+		return err
+	}
+	return d.shownStatus(s)
+}
+
+func (d *Directory) shownStatus(s record.Status) error {
 	serial := cert.SerialHex(s.Serial)
 	d.mu.RLock()
 	id, ok := d.bySN[d.hash("sn", serial)]

@@ -39,7 +39,7 @@ func (s *shelf) reopen() {
 			s.T.Fatal(err)
 		}
 	}
-	d, err := directory.Open(s.dir)
+	d, err := directory.Open(s.dir, time.Now)
 	if err != nil {
 		s.T.Fatal(err)
 	}

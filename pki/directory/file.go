@@ -25,6 +25,7 @@ const (
 	recordMax = 32 << 20
 	kindEntry = 1
 	kindMark  = 2
+	kindHeld  = 3 // of a certificate that waits to be shown
 )
 
 func openFile(dir string) (*file, error) {
@@ -36,7 +37,7 @@ func openFile(dir string) (*file, error) {
 }
 
 // replay goes through what was written and cuts off a torn tail.
-func (v *file) replay(entry func(offset int64, body []byte) error, mark func(size int64, hashes []byte) error) (err error) {
+func (v *file) replay(entry, held func(offset int64, body []byte) error, mark func(size int64, hashes []byte) error) (err error) {
 	r := bufio.NewReaderSize(v.f, 1<<20)
 	for {
 		kind, body, ok := readRecord(r)
@@ -46,6 +47,8 @@ func (v *file) replay(entry func(offset int64, body []byte) error, mark func(siz
 		switch {
 		case kind == kindEntry:
 			err = entry(v.end, body)
+		case kind == kindHeld:
+			err = held(v.end, body)
 		case kind == kindMark && len(body) >= 8:
 			err = mark(int64(binary.BigEndian.Uint64(body)), body[8:])
 		}
@@ -64,7 +67,7 @@ func readRecord(r io.Reader) (kind byte, body []byte, ok bool) {
 		return 0, nil, false
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n > recordMax || head[4] != kindEntry && head[4] != kindMark { // zeros a power cut left are no record either
+	if n > recordMax || head[4] < kindEntry || head[4] > kindHeld { // zeros a power cut left are no record either
 		return 0, nil, false
 	}
 	body = make([]byte, n)

@@ -44,7 +44,7 @@ func TestALargeListIsPublishedAndSurvivesReopening(t *testing.T) {
 	src := bodies{}
 	big := bytes.Repeat([]byte{0x30}, 1<<20)
 	src[ledger.BodyPath(alg.Digest(big))] = big
-	s.Say(record.KindCRL, record.CRL{Issuer: alg.Digest(s.CA.Raw), Scope: "full", Number: 1, ThisUpdate: s.Now(), NextUpdate: s.Now(), Digest: alg.Digest(big)}.Bytes())
+	s.Say(record.KindCRL, record.CRL{Issuer: alg.Digest(s.CA.Raw), Scope: "full", Number: 1, ThisUpdate: s.World.Now(), NextUpdate: s.World.Now(), Digest: alg.Digest(big)}.Bytes())
 	if err := s.Apply(t.Context(), src, s.Take()); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestReplacedListsDoNotFillTheDisk(t *testing.T) {
 		big := bytes.Repeat([]byte{byte(i)}, 8<<20)
 		clear(src)
 		src[ledger.BodyPath(alg.Digest(big))] = big
-		s.Say(record.KindCRL, record.CRL{Issuer: alg.Digest(s.CA.Raw), Scope: "full", Number: int64(i + 1), ThisUpdate: s.Now(), NextUpdate: s.Now(), Digest: alg.Digest(big)}.Bytes())
+		s.Say(record.KindCRL, record.CRL{Issuer: alg.Digest(s.CA.Raw), Scope: "full", Number: int64(i + 1), ThisUpdate: s.World.Now(), NextUpdate: s.World.Now(), Digest: alg.Digest(big)}.Bytes())
 		if err := s.Apply(t.Context(), src, s.Take()); err != nil {
 			t.Fatal(err)
 		}

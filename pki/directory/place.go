@@ -141,6 +141,12 @@ func (d *Directory) Touched(e record.Entry) ([]uint32, error) {
 			return nil, err
 		}
 		return d.bySerial(s.Serial), nil
+	case record.KindRelease:
+		r, err := record.ParseRelease(e.Body)
+		if err != nil {
+			return nil, err
+		}
+		return d.bySerial(r.Serial), nil
 	case record.KindCRL:
 		l, err := record.ParseCRL(e.Body)
 		if err != nil {

@@ -212,7 +212,7 @@ func TestABulkIsRefused(t *testing.T) {
 			{"clerk", ra.Bulk{Act: "ra.freeze", Query: ra.BulkQuery{Algorithm: "RSA"}}, ra.BadQuery, "query.algorithm"},
 			{"clerk", ra.Bulk{Act: "ra.freeze", Query: ra.BulkQuery{Unit: string(slices.Repeat([]rune{'长'}, 200))}}, ra.BadQuery, "query.unit"},
 			{"clerk", ra.Bulk{Act: "ra.revoke", Query: everyone, Reason: "superseded"}, ra.BadReason, "ground"},
-			{"clerk", ra.Bulk{Act: "ra.freeze", Query: everyone, Asker: "nobody"}, ra.BadReason, "asker"},
+			{"clerk", ra.Bulk{Act: "ra.freeze", Query: everyone, Asker: "nobody"}, ra.BadAsker, "asker"},
 			{"clerk", ra.Bulk{Act: "ra.unfreeze", Query: ra.BulkQuery{Unit: "没有"}}, ra.NotLive, "query"},
 		} {
 			_, err := p.TryBulk(t.Context(), c.b, p.Who[c.who], "")

@@ -178,7 +178,7 @@ func (r *Registrar) DraftRenewals(ctx context.Context, name string, data []byte,
 	var forms []brought
 	for _, row := range rows {
 		if row.Values["csr"] != "" {
-			forms = append(forms, brought{line: row.Line, form: following(enroll.Renew, row.Values["serial"], row.Values["csr"], evidence)})
+			forms = append(forms, brought{line: row.Line, err: row.Stray, form: following(enroll.Renew, row.Values["serial"], row.Values["csr"], evidence)})
 		}
 	}
 	if len(forms) == 0 {

@@ -123,7 +123,7 @@ func (r *Registrar) compose(ctx context.Context, f Form, by access.Person) (Reco
 	if !ok || p.Internal {
 		return Record{}, NoProfile.At("profile", NoProfile.Clause).Because("%.40q", f.Profile).ToFix("可用模板：" + strings.Join(r.open(), "、"))
 	}
-	for _, fault := range []*profile.Fault{p.CheckSubject(f.Subject), p.CheckSAN(f.SAN), p.CheckDays(f.Days)} {
+	for _, fault := range []*profile.Fault{p.CheckSubject(f.Subject), p.CheckSAN(f.Subject.CN, f.SAN), p.CheckDays(f.Days)} {
 		if fault != nil {
 			return Record{}, BadField.At(fault.Field, fault.Clause).Because("%s", fault.Why).ToFix(fault.Fix)
 		}
@@ -333,7 +333,7 @@ func (r *Registrar) record(ctx context.Context, f Form, p profile.Profile, req *
 	case "none":
 		app.Accord = ""
 	}
-	if err := r.delegated(ctx, &app, p.Policy); err != nil {
+	if err := r.delegated(ctx, &app, p); err != nil {
 		return Record{}, err
 	}
 	return Record{

@@ -167,6 +167,7 @@ type Registrar struct {
 	CPS      string         // version of the practice statement in force
 	Accord   string         // version of the service agreement
 	Bodies   *body.Register // who registers for whom; nil where there is only one body
+	Bars     *Bars          // what the CA said of them; nil knows of none
 	Now      func() time.Time
 	// Seal signs a file for the CA, Open reads one of the CA's; nil where nothing is
 	// issued offline.

@@ -18,6 +18,7 @@ var (
 	NotYet        = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_yet", Text: "案件还没有到这一步", Clause: "GM/T 0034 §12.1", Fix: "请在提交之后打印回执"}
 	NotLive       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.not_live", Text: "该证书不是本机构签发的有效证书", Clause: "GM/T 0034 §12.3", Fix: "请核对序列号；已撤销的证书无需再次撤销"}
 	BadReason     = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.reason", Text: "撤销原因不在目录中", Clause: "RFC 5280 §5.3.1", Fix: "请使用 keyCompromise、affiliationChanged、superseded、cessationOfOperation、privilegeWithdrawn 或 unspecified"}
+	BadAsker      = &refusal.Reason{Kind: refusal.Invalid, Code: "ra.asker_kind", Text: "申请方不在目录中", Clause: "GM/T 0034 §12.6", Fix: "请使用 holder（证书持有人）、unit（持有人所在单位）、authority（主管部门）、court（司法机关）或 institution（本机构）"}
 	Pending       = &refusal.Reason{Kind: refusal.Conflict, Code: "ra.pending", Text: "该证书已有在办的案件", Clause: "GM/T 0034 §12.3", Fix: "请先办结或撤回在办案件"}
 	NotAsker      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.asker", Text: "解冻应由原申请冻结的一方提出", Clause: "GM/T 0034 §12.7", Fix: "请由原申请方提出，或撤销后重新申请"}
 	NotYours      = &refusal.Reason{Kind: refusal.Forbidden, Code: "ra.not_your_draft", Text: "只能修改和提交自己的草稿", Clause: "GM/T 0034 §10.1", Fix: "请由起草人办理"}

@@ -10,6 +10,7 @@ import (
 	"github.com/hufu-pki/hufu/access/body"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/casework"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/wire/enroll"
 )
 
@@ -81,7 +82,7 @@ func (r *Registrar) taken(ctx context.Context, who access.Person, old string) (s
 
 // delegated completes an application with the body that takes it, in whose name it
 // acts, and how many reviews it needs; what was not delegated is refused.
-func (r *Registrar) delegated(ctx context.Context, a *enroll.Application, policy string) error {
+func (r *Registrar) delegated(ctx context.Context, a *enroll.Application, p profile.Profile) error {
 	t, err := r.tree(ctx)
 	if err != nil || t == nil {
 		return err
@@ -97,7 +98,7 @@ func (r *Registrar) delegated(ctx context.Context, a *enroll.Application, policy
 		return err
 	}
 	a.Principal = b.Principal
-	return t.Allows(a.Body, a.Profile, policy)
+	return t.Allows(a.Body, p)
 }
 
 // standing refuses what somebody orders while their body, or of an application the
@@ -115,7 +116,7 @@ func (r *Registrar) bodyStands(ctx context.Context, a enroll.Application) error 
 	if err := t.Stands(a.Body, r.today()); err != nil || a.Body == "" {
 		return err
 	}
-	return t.Allows(a.Body, a.Profile, r.InForce()[a.Profile].Policy)
+	return t.Allows(a.Body, r.InForce()[a.Profile])
 }
 
 // whole is the store without a scope, for what must be looked up everywhere.
@@ -242,6 +243,7 @@ type BodyView struct {
 	Members []access.PersonID `json:"members"`
 	Stands  bool              `json:"stands"`
 	Why     string            `json:"stands_not,omitempty"` // why it may not register
+	Fix     string            `json:"fix,omitempty"`        // what to do where the CA stopped it
 }
 
 // BodyList are the bodies somebody may see: all, or their own and its outlets.
@@ -263,6 +265,9 @@ func (r *Registrar) BodyList(ctx context.Context) ([]BodyView, error) {
 		v := BodyView{Body: whole, Title: body.Titles[b.Kind], Members: t.Members(b.ID), Stands: true}
 		if no := refusal.Of(t.Stands(b.ID, r.today())); no != nil {
 			v.Stands, v.Why = false, no.Report().Text
+		}
+		if why := r.Bars.Why(b); why != "" {
+			v.Barred, v.Stands, v.Why, v.Fix = why, false, cmp.Or(v.Why, "CA 已停止受理："+why), UntilResumed
 		}
 		list = append(list, v)
 	}

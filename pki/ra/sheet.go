@@ -72,7 +72,7 @@ func lines(name string, data []byte) ([]brought, error) {
 	}
 	list := make([]brought, len(rows))
 	for i, row := range rows {
-		list[i] = brought{line: row.Line, form: Form{
+		list[i] = brought{line: row.Line, err: row.Stray, form: Form{
 			Profile: row.Profile, Subject: row.Subject, CSR: row.CSR, Unit: row.Unit,
 			Identity: IdentityForm{Kind: row.IdentityKind, Number: row.IdentityNumber},
 		}}
@@ -170,7 +170,10 @@ func (r *Registrar) DraftUnits(ctx context.Context, name string, data []byte, by
 		v := row.Values
 		f := UnitForm{Code: strings.ToUpper(v["code"]), Name: v["name"], ST: v["ST"], L: v["L"], Letter: Letter{v["letter"], v["letter_from"], v["letter_to"]},
 			Agent: Agent{Legal: v["legal"], Name: v["agent_name"], Phone: v["agent_phone"], Email: v["agent_email"], Kind: v["agent_kind"], Number: v["agent_number"]}}
-		rec, err := r.composeUnit(ctx, f, by)
+		rec, err := Record{}, row.Stray
+		if err == nil {
+			rec, err = r.composeUnit(ctx, f, by)
+		}
 		if first, twice := seen[f.Code]; err == nil && twice {
 			err = UnitKnown.At("code", UnitKnown.Clause).Because("与第 %d 行相同", first)
 		}

@@ -76,6 +76,9 @@ func (r *Registrar) planStatus(ctx context.Context, p Plan, who access.Person) (
 	if err != nil {
 		return Plan{}, err
 	}
+	if p.Do == Unfreeze && slices.Contains([]casework.State{Issued, Delivered}, app.State) {
+		return Plan{}, NotLive.At("serial", NotLive.Clause).Because("案件 %s 的证书没有冻结，不能解冻", app.ID).ToFix("证书现在有效，无需解冻；请核对序列号")
+	}
 	if !slices.Contains(s.from, app.State) {
 		return Plan{}, NotLive.At("serial", NotLive.Clause).Because("案件 %s 当前为“%s”，不能%s", app.ID, IssueKind.StateTitle(app.State), acts[p.Do])
 	}
@@ -126,7 +129,7 @@ func (o *Order) checkStatus(do casework.Action) error {
 		o.Asker = "holder"
 	}
 	if Askers[o.Asker] == "" {
-		return BadReason.At("asker", "GM/T 0034 §12.6").Because("%.40q 不是申请方", o.Asker)
+		return BadAsker.At("asker", BadAsker.Clause).Because("%.40q 不是申请方", o.Asker)
 	}
 	if len(o.Evidence) > FilesMax || slices.ContainsFunc(o.Evidence, func(e string) bool { return !isDigest(e) }) {
 		return BadEvidence.At("evidence", BadEvidence.Clause).Because("应为至多 %d 份材料文件的 SM3 摘要", FilesMax)

@@ -51,9 +51,13 @@ func (b *book) with(digest []byte, c *cert.Certificate) (*book, uint8, error) {
 
 func copyOf(list []authority) []authority { return append([]authority(nil), list...) }
 
+// nobody is who signs answers about a key of a CA that has certified no responder
+// while another of its keys has: the key is new, and its responder is on the way.
+var nobody = new(delegate)
+
 // serve fills in the CertIDs answered for: those of CAs with the name that
-// issued a responder's certificate (RFC 6960 §4.2.2.2), whichever of their keys
-// signed.
+// issued a responder's certificate (RFC 6960 §4.2.2.2). A certificate that says
+// which key issued it speaks for that key alone.
 func (b *book) serve(delegates []*delegate) *book {
 	next := &book{list: b.list, by: make([]*delegate, len(b.list)), served: map[string][]uint8{}}
 	for n, a := range b.list {
@@ -61,7 +65,13 @@ func (b *book) serve(delegates []*delegate) *book {
 			continue
 		}
 		for _, d := range delegates {
-			if d.of(a.cert) || next.by[n] == nil && bytes.Equal(a.cert.Subject, d.cert.Issuer) {
+			_, keyed := d.cert.Extension(cert.AuthorityKeyID)
+			switch {
+			case d.of(a.cert):
+				next.by[n] = d
+			case next.by[n] == nil && bytes.Equal(a.cert.Subject, d.cert.Issuer) && keyed:
+				next.by[n] = nobody
+			case next.by[n] == nil && bytes.Equal(a.cert.Subject, d.cert.Issuer):
 				next.by[n] = d
 			}
 		}

@@ -169,7 +169,8 @@ func (d *delegate) beside(o *delegate) bool {
 }
 
 // speaks is who signs answers about a CA's certificates (RFC 6960 §4.2.2.2): who
-// has it from the key that issued them, or else from another of that CA.
+// has it from the key that issued them. Strict clients refuse another's word, so
+// until that key has certified somebody it is nobody.
 func (r *Responder) speaks(of name) *delegate {
 	if b := r.book.Load(); int(of.issuer) < len(b.by) && b.by[of.issuer] != nil {
 		return b.by[of.issuer]
@@ -197,6 +198,7 @@ func failure(code ocsp.Code, err error) Answer {
 var (
 	errForeign = errors.New("no certificate asked for is of a CA answered for here")
 	errAsker   = errors.New("the signer of the request is not a valid certificate holder of this institution")
+	errNobody  = errors.New("the key that issued the certificate has certified no responder yet")
 	errUnread  = errors.New("the ledger has not been read yet")
 	errSeats   = errors.New("too many signatures are being made")
 )
@@ -295,6 +297,9 @@ func (r *Responder) answer(ctx context.Context, req *ocsp.Request, now time.Time
 			d = r.speaks(of)
 			break
 		}
+	}
+	if d == nobody {
+		return failure(ocsp.TryLater, errNobody)
 	}
 	asOf := r.asOf.Load()
 	// What is known was true when the ledger was last read, not later, and the

@@ -281,7 +281,7 @@ func TestAnswersOfTheOldKeyHoldUntilTheyEnd(t *testing.T) {
 	apply(t, w, r)
 	q := question(w, alg.SM3, false, nil, c)
 	_, old := ask(t, w, r, q)
-	next, key := w.Certify("ocsp", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck())
+	next, key := w.Certify("ocsp", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck(), cert.AKI(w.CA.Point))
 	if err := r.Renew(key, next.Raw); err != nil {
 		t.Fatal(err)
 	}

@@ -485,6 +485,13 @@ func (w *world) tries() map[string]try {
 	m["ca crl.publish/propose"] = func(r access.Role) string {
 		return w.order(holder(r), "/api/v1/proposals", propose("crl.publish", map[string]string{"reason": "核对"}))
 	}
+	m["ca certificate.publish/propose"] = func(r access.Role) string {
+		code := w.order(holder(r), "/api/v1/proposals", propose("certificate.publish", map[string]string{"serial": "0123", "reason": "核对"}))
+		if code == "ca.no_certificate" { // who may is told that there is none
+			return ""
+		}
+		return code
+	}
 	w.gates(m)
 	w.authorities(m)
 	w.handedOver(m)

@@ -269,6 +269,7 @@ func (c *container) certificateEntry(e entry, found map[string]int64) error {
 		From, To, Shard      int64
 		Digest               []byte
 		Public               bool
+		Due                  int64 `asn1:"optional"`
 	}
 	if rest, err := asn1.Unmarshal(e.body, &v); err != nil || len(rest) > 0 || !c.ours(v.Serial) {
 		return bad(path, "第 %d 条不是这对证书的签发条目", e.index)

@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -76,6 +77,9 @@ func (f *failed) MarshalJSON() ([]byte, error) { return json.Marshal(f.report) }
 
 // plainError gives validation errors the shape of a refusal.
 func plainError(status int, msg string, errs ...error) huma.StatusError {
+	if no := refusal.Of(errors.Join(errs...)); no != nil {
+		return &failed{status, no.Report()}
+	}
 	switch {
 	case status == http.StatusUnauthorized:
 		return &failed{status, access.NotSignedIn.At("", access.NotSignedIn.Clause).Report()}
@@ -98,6 +102,9 @@ func plainError(status int, msg string, errs ...error) huma.StatusError {
 	}
 	r := Malformed.Because("%s", strings.Join(why, "；")).Report()
 	r.Field = strings.Join(where, ",")
+	if r.Field == "" && bodily.MatchString(msg) {
+		r.Field = "file"
+	}
 	return &failed{status, r}
 }
 
@@ -198,6 +205,10 @@ func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 			source = told
 		}
 		c = huma.WithValue(c, sourceKey, source)
+		if c.Method() != http.MethodGet && c.Method() != http.MethodHead && foreign(c, s.Behind) {
+			_ = huma.WriteErr(s.api, c, http.StatusForbidden, "", CrossSite.At("Origin", CrossSite.Clause))
+			return
+		}
 		token := strings.TrimPrefix(c.Header("Authorization"), "Bearer ")
 		if token == "" {
 			if cookie, err := huma.ReadCookie(c, s.cookieName()); err == nil {
@@ -211,6 +222,21 @@ func (s *Site) who(open bool) func(huma.Context, func(huma.Context)) {
 		}
 		next(huma.WithValue(huma.WithValue(c, personKey, p), tokenKey, token))
 	}
+}
+
+// foreign reports whether a browser says that another site's page sent this.
+// Programs say nothing and pass: they hold a token, which no page of another
+// site can have sent for them.
+func foreign(c huma.Context, behind bool) bool {
+	switch c.Header("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		origin := c.Header("Origin")
+		u, err := url.Parse(origin)
+		return !behind && origin != "" && (err != nil || u.Host != c.Host())
+	}
+	return true
 }
 
 // Person is who is signed in.

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2/validation"
@@ -52,8 +54,16 @@ var otherWords = []struct {
 	{regexp.MustCompile(`^request body read timeout$`), `内容没有在限定时间内到达`},
 }
 
+// bodily are complaints about the content as a whole: the file that was sent.
+var bodily = regexp.MustCompile(`^request body is (?:required|too large limit=(\d+) bytes)$`)
+
 func inChinese(text string) string {
 	text = strings.TrimSpace(text)
+	if m := bodily.FindStringSubmatch(text); m != nil && m[1] != "" {
+		if n, err := strconv.ParseInt(m[1], 10, 64); err == nil && n >= 1<<20 {
+			return fmt.Sprintf("内容超过 %d MB", n>>20)
+		}
+	}
 	for _, w := range otherWords {
 		text = w.from.ReplaceAllString(text, w.to)
 	}

@@ -257,6 +257,10 @@ func Assets(mux *http.ServeMux) error {
 	server := http.StripPrefix("/static/", http.FileServerFS(files))
 	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
 		Guard(w.Header())
+		if tags[strings.TrimPrefix(path.Clean(r.URL.Path), "/static/")] == "" { // a folder's list is nobody's business
+			http.NotFound(w, r)
+			return
+		}
 		if tag := tags[strings.TrimPrefix(path.Clean(r.URL.Path), "/static/")]; tag != "" {
 			w.Header().Set("ETag", tag)
 		}

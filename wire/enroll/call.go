@@ -105,6 +105,7 @@ type Service struct {
 	// Figures counts what was issued since a time, as of the time it returns.
 	Figures func(ctx context.Context, since time.Time) ([]Figure, time.Time, error)
 	Duties  func(ctx context.Context) ([]Duty, error)
+	Bars    func(ctx context.Context) ([]Bar, error)
 	// Profiles tells the edition of profiles in force.
 	Profiles func(ctx context.Context, digest []byte) (Profiles, error)
 	// Responder certifies a key of the status service.
@@ -138,6 +139,10 @@ func (v Service) Mount(s *link.Server, peers ...string) {
 	link.Handle(s, pathDuties, 1<<10, func(ctx context.Context, _ string, _ struct{}) (duties, error) {
 		list, err := v.Duties(ctx)
 		return duties{list}, err
+	}, peers...)
+	link.Handle(s, pathBars, 1<<10, func(ctx context.Context, _ string, _ struct{}) (bars, error) {
+		list, err := v.Bars(ctx)
+		return bars{list}, err
 	}, peers...)
 	link.Handle(s, pathStatus, 16<<10, func(ctx context.Context, _ string, in Responder) (changed, error) {
 		der, err := v.Responder(ctx, in)

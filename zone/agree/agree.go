@@ -91,7 +91,7 @@ func (j *Job) Start() error {
 			lists{"crl-delta", "增量 CRL", j.book.changes, shelf}, lists{"crl-other", "ARL", others, shelf})
 	}
 	for _, d := range j.Directories {
-		channels = append(channels, &folder{Directory: d})
+		channels = append(channels, &folder{Directory: d, now: j.Now})
 	}
 	if j.View != nil {
 		channels = append(channels, database{j.View})

@@ -39,7 +39,8 @@ type town struct {
 	resp   *va.Responder
 	follow *ledger.Follower
 	dir    *directory.Directory
-	frozen bool // the directory reads no more
+	now    func() time.Time // of who checks
+	frozen bool             // the directory reads no more
 	url    string
 	ldap   string
 	db     *shelf
@@ -62,10 +63,10 @@ func (s shelf) Certificate(_ context.Context, serial []byte) (ca.Issued, error) 
 
 func build(t *testing.T) *town {
 	t.Helper()
-	v := &town{World: vatest.New(t, time.Now), db: &shelf{}}
+	v := &town{World: vatest.New(t, time.Now), db: &shelf{}, now: time.Now}
 	v.resp, v.follow = v.Responder(), v.Follower()
 	var err error
-	if v.dir, err = directory.Open(t.TempDir()); err != nil {
+	if v.dir, err = directory.Open(t.TempDir(), time.Now); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.dir.Close() })
@@ -182,7 +183,7 @@ func (v *town) job(file string) *agree.Job {
 	f.Source = ledger.Web{URL: v.url + "/tiles", Client: client}
 	j := &agree.Job{
 		Ledger: *f, OCSP: v.url + "/ocsp", List: func(scope string) string { return v.url + "/crl/" + scope + ".crl" },
-		Directories: []agree.Directory{{Name: "ldap", Title: "目录", URL: v.ldap}}, View: v.db, HTTP: client, Now: time.Now, File: file, Pace: time.Millisecond, Bound: bound,
+		Directories: []agree.Directory{{Name: "ldap", Title: "目录", URL: v.ldap}}, View: v.db, HTTP: client, Now: v.now, File: file, Pace: time.Millisecond, Bound: bound,
 	}
 	if err := j.Start(); err != nil {
 		v.T.Fatal(err)

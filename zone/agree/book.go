@@ -12,7 +12,7 @@ import (
 	"github.com/hufu-pki/hufu/pki/ca"
 )
 
-// book is what the ledger says now: seventy octets and an index for each
+// book is what the ledger says now: eighty octets and an index for each
 // certificate, more only for those whose status changed.
 type book struct {
 	sync.RWMutex
@@ -30,6 +30,7 @@ type line struct {
 	serial [20]byte
 	digest [32]byte
 	until  int64 // notAfter, Unix seconds
+	due    int64 // when it comes into the directory, Unix seconds; 0 is at once
 	shard  int32
 	issuer uint8
 	size   uint8 // of the serial
@@ -47,6 +48,7 @@ type Subject struct {
 	Revoked bool
 	Reason  int
 	At      time.Time // of the revocation
+	Due     time.Time // when it comes into the directory; zero is at once
 	Last    bool      // its CA signs no more: the last list is all there is of its status
 
 	Scope  string // of a list
@@ -103,6 +105,16 @@ func (b *book) take(e record.Entry) (k key, ok bool, err error) {
 			b.status[at] = s
 		}
 		return key{at: at}, ok, nil
+	case record.KindRelease:
+		r, err := record.ParseRelease(e.Body)
+		if err != nil {
+			return k, false, err
+		}
+		at, ok := b.where[b.hash(r.Issuer, r.Serial)]
+		if ok {
+			b.certs[at].due = min(b.certs[at].due, r.At.Unix())
+		}
+		return key{at: at}, ok, nil
 	case record.KindCRL:
 		l, err := record.ParseCRL(e.Body)
 		if err != nil {
@@ -122,6 +134,9 @@ func (b *book) issued(c record.Certificate) (key, bool, error) {
 	}
 	copy(l.serial[:], c.Serial)
 	copy(l.digest[:], c.Digest)
+	if !c.Due.IsZero() {
+		l.due = c.Due.Unix()
+	}
 	n := slices.Index(b.issuers, string(c.Issuer))
 	if n < 0 {
 		n = len(b.issuers)
@@ -145,6 +160,9 @@ func (b *book) subject(k key) Subject {
 	s := Subject{
 		Serial: l.serial[:l.size], Digest: l.digest[:], Shard: int(l.shard), Public: l.public, Until: time.Unix(l.until, 0),
 		Issuer: b.cas[b.issuers[l.issuer]],
+	}
+	if l.due != 0 {
+		s.Due = time.Unix(l.due, 0)
 	}
 	if g := ca.KeyOf(s.Shard); g >= ca.WardFirst { // taken over; with its key it has a list of changes, too
 		_, signs := b.lists[ca.ScopeOf(ca.DeltaOf(g))]

@@ -17,6 +17,10 @@ type Channel interface {
 	Ask(ctx context.Context, s Subject) (Answer, error)
 }
 
+// ripener is a channel where a certificate appears later than in the ledger:
+// zero is at once.
+type ripener interface{ Ripens(s Subject) time.Time }
+
 // State is what a channel says of a certificate.
 type State string
 

@@ -27,6 +27,7 @@ import (
 // folder asks a directory over LDAP, anonymously.
 type folder struct {
 	Directory
+	now func() time.Time
 
 	mu   sync.Mutex
 	conn *ldap.Conn
@@ -94,8 +95,17 @@ func answered(err error) bool {
 	return errors.As(err, &e) && e.ResultCode < ldap.ErrorNetwork
 }
 
-// Expect: what is published as a digest is not to be found here.
-func (c *folder) Expect(s Subject) State { return ifPublic(s) }
+// Expect: what is published as a digest is not to be found here, nor what is not
+// due.
+func (c *folder) Expect(s Subject) State {
+	if s.Due.After(c.now()) {
+		return Absent
+	}
+	return ifPublic(s)
+}
+
+// Ripens tells when that changes by the clock alone.
+func (c *folder) Ripens(s Subject) time.Time { return s.Due }
 
 func ifPublic(s Subject) State {
 	if s.Scope == "" && !s.Public {

@@ -29,6 +29,7 @@ type task struct {
 	seen    time.Time // when
 	due     time.Time // next
 	alarmed bool
+	ripens  time.Time // when the channel must show it, if that is later; what was asked before is asked again then
 	found   Disagreement
 }
 
@@ -46,8 +47,10 @@ type watch struct {
 	tasks    map[key]*task
 	urgent   []*task // changes of status and lists: the first to matter
 	fresh    []*task
-	again    []*task // disagreed, or were not answered
-	turn     bool    // whose turn it is, again's or fresh's
+	again    []*task   // disagreed, or were not answered
+	later    []*task   // agreed, and are to be asked about when they come due
+	ripe     time.Time // when the first of them does, or before
+	turn     bool      // whose turn it is, again's or fresh's
 	checked  int64
 	skipped  int64
 	measures []float64
@@ -64,6 +67,8 @@ func (w *watch) add(k key, at time.Time, entry int64, live, urgent bool) {
 	if t := w.tasks[k]; t != nil {
 		if entry >= 0 {
 			*t = task{key: k, at: at, entry: entry, live: live, seen: w.now()}
+			w.ripe = time.Time{} // it may lie among those to be asked about later
+			w.rouse()
 		}
 		return
 	}
@@ -78,6 +83,11 @@ func (w *watch) add(k key, at time.Time, entry int64, live, urgent bool) {
 	} else {
 		w.fresh = append(w.fresh, t)
 	}
+	w.rouse()
+}
+
+// rouse ends the pause of a watch that has nothing to ask.
+func (w *watch) rouse() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -117,6 +127,7 @@ func (w *watch) take() (*task, time.Duration) {
 	if t := pop(&w.urgent, up); t != nil {
 		return t, 0
 	}
+	w.ripen()
 	w.turn = !w.turn
 	if t := pop(&w.fresh, up && w.turn); t != nil {
 		return t, 0
@@ -135,6 +146,34 @@ func (w *watch) take() (*task, time.Duration) {
 		return t, 0
 	}
 	return nil, wait
+}
+
+// ripen has what has come due asked about, as if the ledger had said so just
+// then, and what the ledger has spoken of again since. The caller holds the lock.
+func (w *watch) ripen() {
+	now := w.now()
+	if w.ripe.After(now) {
+		return
+	}
+	w.ripe = now.Add(time.Hour) // at the latest
+	w.later = slices.DeleteFunc(w.later, func(t *task) bool {
+		if t.due.After(now) {
+			w.ripe = earlier(w.ripe, t.due)
+			return false
+		}
+		if !t.due.IsZero() {
+			t.at, t.seen, t.live, t.found = t.due, t.due, true, Disagreement{}
+		}
+		w.urgent = append(w.urgent, t)
+		return true
+	})
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // pop takes the first of a queue, if it may.
@@ -163,6 +202,9 @@ func (w *watch) ask(ctx context.Context, t *task) {
 		return
 	}
 	w.answers(now)
+	if r, ok := w.channel.(ripener); ok && t.entry >= 0 {
+		t.ripens = r.Ripens(s)
+	}
 	want, says := differs(s, a, w.channel.Expect(s))
 	if want == "" {
 		w.agrees(t, a, now)
@@ -195,6 +237,12 @@ func later(a, b time.Time) time.Time {
 
 // agrees settles a task. The caller holds the lock.
 func (w *watch) agrees(t *task, a Answer, now time.Time) {
+	if t.ripens.After(now) {
+		t.due, t.alarmed = t.ripens, false
+		w.later, w.ripe = append(w.later, t), earlier(w.ripe, t.due)
+		w.checked++
+		return
+	}
 	delete(w.tasks, t.key)
 	if t.alarmed {
 		slog.Info("what is published agrees again", "channel", w.channel.Name(), "subject", t.found.Subject)
@@ -247,7 +295,7 @@ func (w *watch) idle() bool {
 	if w.downSaid {
 		return true
 	}
-	return len(w.fresh)+len(w.urgent) == 0 && len(w.again) == w.alarms() && len(w.tasks) == len(w.again)
+	return len(w.fresh)+len(w.urgent) == 0 && len(w.again) == w.alarms() && len(w.tasks) == len(w.again)+len(w.later)
 }
 
 // alarms counts. The caller holds the lock.

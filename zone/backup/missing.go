@@ -195,6 +195,10 @@ func (l *lost) entry(ctx context.Context, index int64, leaf []byte) error {
 		s, err = record.ParseStatus(e.Body)
 		line.Serial = cert.SerialHex(s.Serial)
 		l.changed(line.Serial, s)
+	case record.KindRelease:
+		var r record.Release
+		r, err = record.ParseRelease(e.Body)
+		line.Serial = cert.SerialHex(r.Serial)
 	case record.KindCRL:
 		var c record.CRL
 		if c, err = record.ParseCRL(e.Body); err == nil {

@@ -158,7 +158,7 @@ func (b *bench) holders() (people []holder, src bodies, run ledger.Run, org stri
 }
 
 func (b *bench) ourDirectory(src bodies, run ledger.Run) (addr string, stop func(), err error) {
-	d, err := directory.Open(filepath.Join(b.dir, "directory"))
+	d, err := directory.Open(filepath.Join(b.dir, "directory"), b.Now)
 	if err != nil {
 		return "", nil, err
 	}

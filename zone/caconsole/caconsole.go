@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/format/profile"
 	"github.com/hufu-pki/hufu/web/console"
 	"github.com/hufu-pki/hufu/web/page"
 	"github.com/hufu-pki/hufu/zone/plant"
@@ -41,12 +42,7 @@ func statistics(r *http.Request, m console.Remote) (string, any, error) {
 func rules(r *http.Request, m console.Remote) (string, any, error) {
 	var d struct {
 		Edition  int
-		Profiles []struct {
-			Name, Title, Publish, Policy string
-			Version                      int
-			Internal, Dual               bool
-			Days                         struct{ Default, Max int }
-		}
+		Profiles []profile.Profile
 		Settings struct {
 			CRLDays  int `json:"crl_days"`
 			CRLHours int `json:"crl_hours"`

@@ -42,6 +42,21 @@ func bodyOf(is *ca.Issuer, store ca.Store, k *body.Keeper) func(ctx context.Cont
 	}
 }
 
+// bars are the bodies the CA takes no requests of, by its own decision.
+func bars(r *body.Register) func(ctx context.Context) ([]enroll.Bar, error) {
+	return func(ctx context.Context) ([]enroll.Bar, error) {
+		t, err := r.Tree(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list := []enroll.Bar{}
+		for _, b := range t.Barred() {
+			list = append(list, enroll.Bar{Body: b.ID, Why: b.Barred})
+		}
+		return list, nil
+	}
+}
+
 // bodyChecks tells which registration bodies there are and how they stand.
 func bodyChecks(ctx context.Context, r *body.Register, now time.Time) (list []api.Check, err error) {
 	t, err := r.Tree(ctx)

@@ -180,7 +180,7 @@ func start(g *plant.Group, c Config) error {
 	v := service(is, store, publisher)
 	v.Staff, v.Roster, v.Body = staffOf(is, store, keeper), rosterOf(keeper.People), bodyOf(is, store, bodies)
 	v.Figures = figuresOf(is, store)
-	v.Duties, v.Responder, v.Profiles = store.Duties, below.certify, edition(is.Rules, server)
+	v.Duties, v.Responder, v.Profiles, v.Bars = store.Duties, below.certify, edition(is.Rules, server), bars(is.Bodies)
 	v.Mount(s, PeerRA)
 	return g.Serve("CA 核心区", c.Addr, s)
 }

@@ -35,7 +35,7 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 // Matters are the changes the CA's people may propose, as tables: what they do
 // needs a running core.
 func Matters() []proposal.Matter {
-	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), (&rules{}).matters(), listMatters(nil), (&body.Keeper{}).Bars(), (&courier{}).matters())
+	return slices.Concat((&staff.Keeper{}).Matters(staff.CA), (&gates{}).matters(), (&authorities{}).matters(), (&rules{}).matters(), listMatters(nil), releaseMatters(nil), (&body.Keeper{}).Bars(), (&courier{}).matters())
 }
 
 // manage starts the management interface: people, changes, audit, overview.
@@ -44,7 +44,7 @@ func manage(g *plant.Group, c Config, keeper *staff.Keeper, is *ca.Issuer, publi
 	desk := access.Desk{Site: "证书认证系统", People: people, Now: c.Now}
 	doors := &gates{store: store, profiles: is.Profiles, now: c.Now}
 	law := &rules{is: is, rules: is.Rules, store: store, base: is.Profiles}
-	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), law.matters(), listMatters(publisher), bodies.Bars(), carried.matters())}).Start()
+	changes := (&proposal.Desk{DB: db, People: desk, Now: c.Now, Matters: slices.Concat(keeper.Matters(staff.CA), doors.matters(), below.matters(), law.matters(), listMatters(publisher), releaseMatters(is), bodies.Bars(), carried.matters())}).Start()
 	g.Go(changes.Run)
 	site := (&api.Site{
 		Staff: access.CA.Roles,

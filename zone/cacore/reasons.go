@@ -16,3 +16,6 @@ var BadAuthority = &refusal.Reason{Kind: refusal.Invalid, Code: "authority.chang
 
 // BadKeyChange is why a change of the CA's or a responder's key is refused.
 var BadKeyChange = &refusal.Reason{Kind: refusal.Invalid, Code: "key.change", Text: "密钥变更的要求不合规定", Clause: "GM/T 0034 §8.2.4.3", Fix: "请按提示修改"}
+
+// BadRelease is why an order to publish a certificate now is refused.
+var BadRelease = &refusal.Reason{Kind: refusal.Invalid, Code: "certificate.publish", Text: "立即发布的要求不完整", Clause: releaseClause, Fix: "请填写序列号和原因"}

@@ -37,15 +37,20 @@ type rules struct {
 
 const ruleClause = "GM/T 0034 §5.3.4"
 
+// sca is how a proposal names the regime that a profile does not name.
+const sca = "SCA-2024"
+
 // nextProfile is what a proposal to change a profile says. What is signed has
-// the whole next version in Body, its number, and none of the three short cuts.
+// the whole next version in Body, its number, and none of the short cuts.
 type nextProfile struct {
 	Profile string `json:"profile"`
 	Version int    `json:"version,omitempty"`
 	Default int    `json:"days_default,omitempty"`
 	Max     int    `json:"days_max,omitempty"`
 	Publish string `json:"publish,omitempty"`
-	Body    string `json:"body,omitempty"` // JSON
+	At      string `json:"publish_at,omitempty"` // "now" is at once
+	Regime  string `json:"regime,omitempty"`     // "SCA-2024" is Order No. 4, which a profile does not name
+	Body    string `json:"body,omitempty"`       // JSON
 	Reason  string `json:"reason"`
 }
 
@@ -73,6 +78,8 @@ func (u *rules) matters() []proposal.Matter {
 			Name: "profile.change", Title: "变更证书模板", Clause: ruleClause, Propose: access.CAAdmin, Confirm: access.CASuper,
 			Fields: []proposal.Field{
 				choose, {Name: "days_default", Title: "缺省有效期（天）", Kind: "number", Hint: "不填则不变"}, {Name: "days_max", Title: "有效期上限（天）", Kind: "number", Hint: "不填则不变"}, publish,
+				{Name: "publish_at", Title: "进入目录的时间", Kind: "text", Hint: "02:30 为每日该时刻（北京时间），every 6h 为每 6 小时，now 为立即；不填则不变。状态查询与撤销列表总是即时的"},
+				{Name: "regime", Title: "适用制度", Kind: "choice", Choices: []proposal.Choice{{Title: "不变"}, {Value: sca, Title: "电子政务电子认证服务管理办法"}, {Value: profile.RegimeMIIT, Title: "电子认证服务管理办法（征求意见稿，尚未生效）"}}, Hint: "后者的受理、查验、签发和交付不得委托"},
 				{Name: "body", Title: "其余内容（模板全文，JSON）", Kind: "long", Hint: "不填则不变；现行全文见“模板与设置”"}, reason,
 			},
 			Read: u.readProfile, Do: u.changeProfile,
@@ -117,6 +124,22 @@ func (u *rules) next(n nextProfile) (next, old profile.Profile, err error) {
 	if n.Publish != "" {
 		next.Publish = n.Publish
 	}
+	switch n.At {
+	case "":
+	case "now":
+		next.PublishAt = ""
+	default:
+		next.PublishAt = n.At
+	}
+	switch n.Regime {
+	case "":
+	case sca:
+		next.Regime = ""
+	case profile.RegimeMIIT:
+		next.Regime = n.Regime
+	default:
+		return next, old, ca.BadRule.At("regime", "电子认证服务管理办法（征求意见稿）第二十二条").Because("%.40q 不是适用的制度", n.Regime).ToFix("可用：SCA-2024、MIIT-draft")
+	}
 	if n.Version != 0 && n.Version != old.Version+1 {
 		return next, old, ca.RuleStale.At("version", ruleClause).Because("模板 %s 现为第 %d 版", n.Profile, old.Version)
 	}
@@ -127,7 +150,7 @@ func (u *rules) next(n nextProfile) (next, old profile.Profile, err error) {
 func (u *rules) readProfile(_ context.Context, content []byte) (proposal.Shown, error) {
 	var n nextProfile
 	if err := strict.JSON(content, &n); err != nil {
-		return proposal.Shown{}, ca.BadRule.At("content", ruleClause).Because("字段为 profile、days_default、days_max、publish、body、reason，天数为数字")
+		return proposal.Shown{}, ca.BadRule.At("content", ruleClause).Because("字段为 profile、days_default、days_max、publish、publish_at、regime、body、reason，天数为数字")
 	}
 	if err := reasoned(n.Reason); err != nil {
 		return proposal.Shown{}, err

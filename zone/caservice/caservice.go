@@ -127,7 +127,7 @@ func start(g *plant.Group, c Config) error {
 	seen := readingFigures()
 	books := &ra.Reconciler{Store: store}
 	c.Figures = append(slices.Clone(c.Figures), seen.people, seen.times, differing(books))
-	wake, resp, err := readers(g, c)
+	wake, resp, dir, err := readers(g, c)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func start(g *plant.Group, c Config) error {
 	if err := g.Serve("账本接收", c.Receiver, in); err != nil {
 		return err
 	}
-	return desk(g, c, store, resp, seen, books)
+	return desk(g, c, store, resp, dir, seen, books)
 }
 
 func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
@@ -149,25 +149,25 @@ func (c Config) ledger() string { return filepath.Join(c.Dir, "ledger") }
 // readers start status and directory over the published ledger; wake makes
 // them look at once.
 // Its results have no names: what the group runs must not see them change.
-func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
+func readers(g *plant.Group, c Config) (func(), *va.Responder, *directory.Directory, error) {
 	key, err := c.Device.Signer(KeyOCSP)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := os.MkdirAll(c.ledger(), 0o750); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	src := ledger.Dir(c.ledger())
 	resp := &va.Responder{Issuers: c.Chain, Signer: key, Cert: c.OCSPCert, Now: c.Now, Extended: c.Extended}
 	if c.OCSPRoot != nil {
 		root, err := c.Device.Signer(KeyOCSPRoot)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		resp.Others = []va.Delegation{{Signer: root, Cert: c.OCSPRoot}}
 	}
 	if err := resp.Start(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	snapshot := filepath.Join(c.Dir, "status.snapshot")
 	remember(resp, snapshot)
@@ -176,14 +176,14 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	if err := resp.Follow(g.Context(), status); err != nil {
 		slog.Warn("status service begins with the last good state", "err", err)
 	}
-	dir, err := directory.Open(filepath.Join(c.Dir, "directory"))
+	dir, err := directory.Open(filepath.Join(c.Dir, "directory"), c.Now)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	g.AtEnd(dir.Close)
 	figures, err := publish(g, c, dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	g.Go(func(ctx context.Context) { resp.Run(ctx, status, follow) })
 	g.Go(func(ctx context.Context) {
@@ -191,18 +191,18 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 	})
 	pub := &vahttp.Public{Responder: resp, Dir: c.ledger(), OCSPPath: "/ocsp", AIA: map[string][]byte{"ca.cer": c.Chain[0], "root.cer": c.Chain[1], "ca-own.cer": c.Chain[0]}, Newer: c.newer(resp), Now: c.Now}
 	if err := pub.Open(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	g.AtEnd(pub.Close)
 	if err := public(g, c.Public, pub); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := g.Serve("运行指标", c.Metrics, metrics(resp, pub, append(figures, c.Figures...)...)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	l, err := plant.Listen("目录服务", c.LDAP)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	srv := &ldapserver.Server{Directory: dir, Now: c.Now}
 	g.Go(func(ctx context.Context) {
@@ -210,7 +210,7 @@ func readers(g *plant.Group, c Config) (func(), *va.Responder, error) {
 			g.Fail(err)
 		}
 	})
-	return func() { resp.Wake(); dir.Wake() }, resp, nil
+	return func() { resp.Wake(); dir.Wake() }, resp, dir, nil
 }
 
 // remember takes up the status index as it was saved; a snapshot that is not
@@ -276,7 +276,7 @@ func (c core) Issue(ctx context.Context, requests []enroll.Request) ([]ra.Answer
 }
 
 // desk starts the registration system.
-func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, seen figures, books *ra.Reconciler) error {
+func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, dir *directory.Directory, seen figures, books *ra.Reconciler) error {
 	db := store.DB
 	server, err := c.Device.Signer(KeyServer)
 	if err != nil {
@@ -323,7 +323,7 @@ func desk(g *plant.Group, c Config, store *rastore.Store, resp *va.Responder, se
 		Public: raevidence.Log{Source: ledger.Dir(c.ledger()), Origin: c.Origin, Key: c.LedgerKey}, Chain: c.chain(resp), Kin: c.kin(resp), Key: auditKey, Lists: c.shards(resp),
 	}
 	ops := &raapi.API{Desk: r, Chain: c.chains(resp), Bind: binder.Bind, Published: func(ctx context.Context) (raapi.Published, error) { return c.published(ctx, resp, r, g.SealCheck()) }}
-	ops.RemindDays, ops.Dropped, ops.Books = c.Remind, c.reminders(), books
+	ops.RemindDays, ops.Dropped, ops.Books, ops.Waits = c.Remind, c.reminders(), books, dir.Waits
 	g.Go(func(ctx context.Context) { books.Run(ctx, c.Now) })
 	ops.Mount(site)
 	g.Go(func(ctx context.Context) { c.remind(ctx, r) })

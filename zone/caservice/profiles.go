@@ -53,6 +53,8 @@ func (c Config) keepUp(g *plant.Group, db *sqldb.DB, r *ra.Registrar, core enrol
 		slog.Warn("responders' certificates are asked for anew", "err", err)
 	}
 	g.Go(rules.run)
+	r.Bars = new(ra.Bars)
+	g.Go(func(ctx context.Context) { stopped(ctx, core, r.Bars) })
 	g.Go(answers.run)
 }
 
@@ -135,4 +137,22 @@ func (m *mirror) once(ctx context.Context) error {
 	}
 	m.take(e, p, now)
 	return nil
+}
+
+// stopped keeps what people see of the CA's bars up to date; while it is away they
+// see what it said last.
+func stopped(ctx context.Context, core enroll.Client, bars *ra.Bars) {
+	for ctx.Err() == nil {
+		if list, err := core.Bars(ctx); err == nil {
+			why := map[string]string{}
+			for _, b := range list {
+				why[b.Body] = b.Why
+			}
+			bars.Put(why)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(syncEvery):
+		}
+	}
 }

@@ -177,6 +177,17 @@ func (r *responders) duties(ctx context.Context) error {
 	return nil
 }
 
+// patience is how long an issuer that refused is left alone: not long where it is a
+// new key of the CA, which the ledger may name a moment before the core signs with
+// it, for until it has certified a responder nobody answers about what it issued.
+func (r *responders) patience(by *cert.Certificate) time.Duration {
+	root := r.issuers(true)
+	if r.resp.Delegated(by) == nil && !slices.ContainsFunc(root, func(c *cert.Certificate) bool { return bytes.Equal(c.Point, by.Point) }) {
+		return dutiesEvery
+	}
+	return refusedFor
+}
+
 // take asks for one certificate and answers under it from then on.
 func (r *responders) take(ctx context.Context, by *cert.Certificate, label, duty string) error {
 	key, err := r.Device.Signer(label)
@@ -189,7 +200,7 @@ func (r *responders) take(ctx context.Context, by *cert.Certificate, label, duty
 	}
 	der, err := r.core.Responder(ctx, enroll.Responder{Duty: duty, Issuer: cert.KeyID(by.Point), CSR: request})
 	if refusal.Of(err) != nil {
-		r.rest[string(by.Point)] = r.Now().Add(refusedFor)
+		r.rest[string(by.Point)] = r.Now().Add(r.patience(by))
 	}
 	if err != nil {
 		return fmt.Errorf("asking for a responder's certificate: %w", err)

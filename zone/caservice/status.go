@@ -20,6 +20,9 @@ import (
 func (c Config) published(ctx context.Context, resp *va.Responder, r *ra.Registrar, checks ...api.Check) (raapi.Published, error) {
 	p := raapi.Published{Public: c.PublicURL, Lists: []raapi.List{}, Checks: checks}
 	p.Edition, p.Synced = r.Synced()
+	if why := r.Barred(); why != "" {
+		p.Checks = append(p.Checks, api.Check{Name: "受理", Value: "CA 已停止受理本注册系统的请求：" + why, State: "bad", Advice: ra.UntilResumed})
+	}
 	note, err := ledger.Dir(c.ledger()).Get(ctx, ledger.CheckpointPath)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil

@@ -1,12 +1,14 @@
 package desk
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/emmansun/gmsm/sm2"
 
@@ -30,8 +32,9 @@ func (p *Person) Change(ctx context.Context, verb string, a Args) (out any, ok b
 		if err != nil {
 			return nil, true, Unreadable(err)
 		}
+		content = bytes.TrimPrefix(content, []byte("\xEF\xBB\xBF"))
 		if !json.Valid(content) {
-			return nil, true, &Usage{Text: a.Words[1] + " 不是 JSON"}
+			return nil, true, api.Malformed.At("file", api.Malformed.Clause).Because("%s 不是 JSON", filepath.Base(a.Words[1])).ToFix("请按手册中的样例填写")
 		}
 		out, err = p.propose(ctx, proposal.Order{Act: proposal.Propose, Matter: a.Words[0], Content: content, Note: a.Note})
 		return out, true, err
@@ -78,6 +81,9 @@ func (p *Person) read(ctx context.Context, verb string, a Args) (out any, ok boo
 		var v proposals.ChangeView
 		if err := p.Call(ctx, http.MethodGet, "/api/v1/proposals/"+escape(id), nil, &v); err != nil {
 			return nil, true, err
+		}
+		if len(v.Result) == 0 {
+			return nil, true, proposal.NoResult.At("id", proposal.NoResult.Clause).Because("变更 %s 现为“%s”", id, v.StateTitle)
 		}
 		return map[string]string{"out": a.Out}, true, os.WriteFile(a.Out, v.Result, 0o600)
 	case "matters":

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/base/refusal"
@@ -49,6 +48,8 @@ func Unreadable(err error) error {
 		return &Usage{Text: "无权读取 " + at.Path}
 	case errors.Is(err, syscall.EISDIR):
 		return &Usage{Text: at.Path + " 是目录，不是文件"}
+	case refusal.Plain(err) != "":
+		return &Usage{Text: fmt.Sprintf("不能读取 %s：%s", at.Path, refusal.Plain(err))}
 	}
 	return &Usage{Text: fmt.Sprintf("不能读取 %s：%v", at.Path, at.Err)}
 }
@@ -123,7 +124,7 @@ func Open(people, name string) (*Person, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s 的私钥: %w", name, err)
 	}
-	return &Person{Name: name, Key: key, Cert: c.Raw, HTTP: &http.Client{Timeout: 60 * time.Second}}, nil
+	return &Person{Name: name, Key: key, Cert: c.Raw, HTTP: client()}, nil
 }
 
 // answerMax bounds an answer read into memory: an audit export is the largest.
@@ -144,6 +145,8 @@ func (p *Person) Call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(data)
 	}
+	ctx, done := p.watched(ctx)
+	defer done()
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(p.URL, "/")+path, body)
 	if err != nil {
 		return err
@@ -155,6 +158,9 @@ func (p *Person) Call(ctx context.Context, method, path string, in, out any) err
 		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
 	resp, err := p.HTTP.Do(req)
+	if errors.Is(context.Cause(ctx), errSilent) {
+		return fmt.Errorf("%s %w", p.URL, errSilent)
+	}
 	if err != nil {
 		if text := refusal.Plain(err); text != "" {
 			return refusal.Said(err, "无法连接 %s：%s", p.URL, text)
@@ -163,6 +169,9 @@ func (p *Person) Call(ctx context.Context, method, path string, in, out any) err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		return fmt.Errorf("%s %w", p.URL, errSilent)
+	}
 	if err != nil {
 		return err
 	}
@@ -203,6 +212,8 @@ func (p *Person) SignIn(ctx context.Context) error {
 
 // SignOut ends the session; a call that fails leaves it to run out.
 func (p *Person) SignOut(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, byeMax)
+	defer cancel()
 	_ = p.Call(ctx, http.MethodDelete, "/api/v1/session", nil, nil) // it runs out by itself
 }
 

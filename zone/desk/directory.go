@@ -30,7 +30,7 @@ func (c DirectoryCheck) Run(ctx context.Context) (r ldappush.Report, err error) 
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	model, err := directory.Open(dir)
+	model, err := directory.Open(dir, c.Now)
 	if err != nil {
 		return r, err
 	}
@@ -63,12 +63,15 @@ func (c DirectoryCheck) Run(ctx context.Context) (r ldappush.Report, err error) 
 
 func (c DirectoryCheck) follow(ctx context.Context, f *ledger.Follower, model *directory.Directory) (grew bool, err error) {
 	run, err := f.Next(ctx)
-	if err != nil || len(run.Leaves) == 0 {
+	if err != nil {
 		return false, err
 	}
-	if err := model.Apply(ctx, f.Source, run); err != nil {
-		return false, err
+	if grew = len(run.Leaves) > 0; grew {
+		if err := model.Apply(ctx, f.Source, run); err != nil {
+			return false, err
+		}
+		f.At = run.Frontier
 	}
-	f.At = run.Frontier
-	return true, nil
+	n, err := model.Due()
+	return grew || n > 0, err
 }

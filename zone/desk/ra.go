@@ -117,6 +117,9 @@ func (p *Person) look(ctx context.Context, what string) (any, error) {
 }
 
 func (p *Person) list(ctx context.Context, a Args) (any, error) {
+	if len(a.Words) > 0 {
+		return nil, &Usage{Text: fmt.Sprintf("ra list 没有参数 %q；请用 --q、--state、--kind 查询", a.Words[0])}
+	}
 	limit := ""
 	if a.Limit > 0 {
 		limit = fmt.Sprint(a.Limit)

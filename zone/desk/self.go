@@ -3,7 +3,6 @@ package desk
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -24,7 +23,7 @@ func Subscriber(url string, certPEM, keyText, pass []byte) (*Person, error) {
 	if err != nil {
 		return nil, &Usage{Text: "私钥文件：" + err.Error()}
 	}
-	return &Person{Key: key, Cert: c.Raw, URL: url + raself.Under, HTTP: &http.Client{Timeout: 60 * time.Second}}, nil
+	return &Person{Key: key, Cert: c.Raw, URL: url + raself.Under, HTTP: client()}, nil
 }
 
 // Status is what the holder sees.

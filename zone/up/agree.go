@@ -36,7 +36,7 @@ func (c Config) agreement(key *ecdsa.PublicKey, origin string) (*agree.Job, erro
 
 // outside asks every channel of one folder's system.
 func outside(dir, public, directory string, key *ecdsa.PublicKey, now func() time.Time) *agree.Job {
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{ResponseHeaderTimeout: 8 * time.Second, MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}}
 	j := &agree.Job{
 		Ledger: ledger.Follower{Source: ledger.Web{URL: public + "/tiles", Client: client}, Key: key}, OCSP: public + "/ocsp",
 		List: func(scope string) string { return public + "/crl/" + scope + ".crl" }, HTTP: client, Now: now,

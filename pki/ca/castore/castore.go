@@ -275,18 +275,18 @@ func (s *Store) Record(ctx context.Context, jobs []ca.Job, entries []ca.Publicat
 				if _, err := tx.Exec(`UPDATE certificate SET pair = $1 WHERE serial = $2`, j.Serials.Sign, j.Escrow); err != nil {
 					return err
 				}
-				rows = append(rows, []any{first, j.Serials.Sign, j.Escrow, j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0, j.From.Unix(), j.To.Unix()})
+				rows = append(rows, []any{first, j.Serials.Sign, j.Escrow, j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0, j.From.Unix(), j.To.Unix(), unix(j.Due)})
 				first += 2 // the digest of what was recovered follows
 				continue
 			}
-			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0, j.From.Unix(), j.To.Unix()})
+			rows = append(rows, []any{first, j.Serials.Sign, nilIfEmpty(j.Serials.Enc), j.ID, app, "sign", j.Shards[0], j.DER.Sign, false, 0, 0, 0, j.From.Unix(), j.To.Unix(), unix(j.Due)})
 			first++
 			if j.DER.Enc != nil {
-				rows = append(rows, []any{first, j.Serials.Enc, j.Serials.Sign, j.ID, app, "enc", j.Shards[1], j.DER.Enc, false, 0, 0, 0, j.From.Unix(), j.To.Unix()})
+				rows = append(rows, []any{first, j.Serials.Enc, j.Serials.Sign, j.ID, app, "enc", j.Shards[1], j.DER.Enc, false, 0, 0, 0, j.From.Unix(), j.To.Unix(), unix(j.Due)})
 				first += 2 // the escrow digest follows
 			}
 		}
-		return tx.InsertMany(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after)`, rows)
+		return tx.InsertMany(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after, due)`, rows)
 	})
 }
 

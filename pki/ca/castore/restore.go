@@ -172,6 +172,8 @@ func take(tx *sqldb.Tx, m Missing, from func(*cert.Certificate) Origin) error {
 		return takeStatus(tx, m)
 	case record.KindCRL:
 		return takeList(tx, m)
+	case record.KindRelease:
+		return takeRelease(tx, m)
 	}
 	return nil // a digest: there is nothing more to know
 }
@@ -189,8 +191,8 @@ func takeCertificate(tx *sqldb.Tx, m Missing, from func(*cert.Certificate) Origi
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, $10, $11)`,
-		m.Index, r.Serial, nilIfEmpty(r.Pair), job, r.Profile, r.Use, r.Shard, m.Body, false, r.NotBefore.Unix(), r.NotAfter.Unix())
+	_, err = tx.Exec(`INSERT INTO certificate (leaf, serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, not_before, not_after, due) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 0, $10, $11, $12)`,
+		m.Index, r.Serial, nilIfEmpty(r.Pair), job, r.Profile, r.Use, r.Shard, m.Body, false, r.NotBefore.Unix(), r.NotAfter.Unix(), unix(r.Due))
 	if err != nil || r.Use != "enc" {
 		return err
 	}

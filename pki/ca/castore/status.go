@@ -30,14 +30,17 @@ func profileOf(content []byte) string {
 // Certificate finds one by serial.
 func (s *Store) Certificate(ctx context.Context, serial []byte) (ca.Issued, error) {
 	var c ca.Issued
-	var at, invalid int64
-	err := s.DB.QueryRow(ctx, `SELECT serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at FROM certificate WHERE serial = $1`, bytes.TrimLeft(serial, "\x00")).
-		Scan(&c.Serial, &c.Pair, &c.Request, &c.Profile, &c.Use, &c.Shard, &c.DER, &c.Revoked, &c.Reason, &at, &invalid)
+	var at, invalid, due int64
+	err := s.DB.QueryRow(ctx, `SELECT serial, pair, job, profile, use, shard, der, revoked, reason, revoked_at, invalid_at, due FROM certificate WHERE serial = $1`, bytes.TrimLeft(serial, "\x00")).
+		Scan(&c.Serial, &c.Pair, &c.Request, &c.Profile, &c.Use, &c.Shard, &c.DER, &c.Revoked, &c.Reason, &at, &invalid, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, ca.NoCert.At("serial", ca.NoCert.Clause)
 	}
 	if at != 0 {
 		c.RevokedAt = time.Unix(at, 0).UTC()
+	}
+	if due != 0 {
+		c.Due = time.Unix(due, 0).UTC()
 	}
 	if invalid != 0 {
 		c.Invalid = time.Unix(invalid, 0).UTC()

@@ -35,6 +35,7 @@ func Store(t *testing.T, open func(*testing.T) ca.Store) {
 		"a list goes on from the one before":                  goesOn,
 		"lists intended together share a number":              together,
 		"a rule is put on record once":                        rules,
+		"what waits to be published is released once":         released,
 		"a responder's key is decided once":                   duties,
 		"lists of a later key have what it certified":         later,
 		"a key succeeds another once":                         line,

@@ -88,6 +88,11 @@ func (f *Failing) Certificate(ctx context.Context, serial []byte) (ca.Issued, er
 	return one(f, func() (ca.Issued, error) { return f.Store.Certificate(ctx, serial) })
 }
 
+// Release may fail.
+func (f *Failing) Release(ctx context.Context, serials [][]byte, entries []ca.Publication, line audit.Entry, at time.Time) error {
+	return f.call(func() error { return f.Store.Release(ctx, serials, entries, line, at) })
+}
+
 // Revoke may fail.
 func (f *Failing) Revoke(ctx context.Context, request string, changes []ca.Issued, entries []ca.Publication, lines []audit.Entry, a *ca.Ask, at time.Time) error {
 	return f.call(func() error { return f.Store.Revoke(ctx, request, changes, entries, lines, a, at) })

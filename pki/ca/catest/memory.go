@@ -234,7 +234,7 @@ func (m *Memory) Record(_ context.Context, list []ca.Job, entries []ca.Publicati
 		if err := json.Unmarshal(j.Content, &app); err != nil {
 			return err
 		}
-		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign, NotBefore: j.From, NotAfter: j.To}
+		one := ca.Issued{Serial: j.Serials.Sign, Pair: j.Serials.Enc, Request: j.ID, Profile: app.Profile, Use: "sign", Shard: j.Shards[0], DER: j.DER.Sign, NotBefore: j.From, NotAfter: j.To, Due: j.Due}
 		if j.Escrow != nil {
 			one.Pair = j.Escrow
 			enc := m.issued[plain(j.Escrow)]

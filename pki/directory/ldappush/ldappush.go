@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/record"
 	"github.com/hufu-pki/hufu/ledger"
 	"github.com/hufu-pki/hufu/pki/directory"
@@ -37,8 +38,9 @@ type Publisher struct {
 	Stats  Stats
 
 	wake  chan struct{}
-	mu    sync.Mutex // held while the server is written to
-	known bool       // the server has been told everything up to Ledger.At
+	mu    sync.Mutex      // held while the server is written to
+	known bool            // the server has been told everything up to Ledger.At
+	waits map[string]bool // but these: serials of certificates that were not due
 	conn  *session
 }
 
@@ -67,7 +69,7 @@ const (
 func (p *Publisher) Start() error {
 	p.wake = make(chan struct{}, 1)
 	var err error
-	p.Ledger.At, p.known, err = p.load()
+	p.Ledger.At, p.waits, p.known, err = p.load()
 	p.Stats.Size.Store(p.Ledger.At.Size())
 	return err
 }
@@ -157,7 +159,8 @@ func (p *Publisher) Publish(ctx context.Context) error {
 // publish is Publish; the caller holds the lock.
 func (p *Publisher) publish(ctx context.Context) error {
 	goal := p.Model.At()
-	if p.known && goal.Size() == p.Ledger.At.Size() {
+	ripe := p.ripe()
+	if p.known && goal.Size() == p.Ledger.At.Size() && len(ripe) == 0 {
 		p.Stats.behind.Store(0)
 		return nil
 	}
@@ -170,6 +173,9 @@ func (p *Publisher) publish(ctx context.Context) error {
 		p.conn = conn
 	}
 	err := p.upTo(ctx, goal)
+	if err == nil && len(ripe) > 0 {
+		err = p.show(ctx, ripe)
+	}
 	if err != nil {
 		p.conn.close() // whatever is wrong, the next try begins afresh
 		p.conn = nil
@@ -177,6 +183,34 @@ func (p *Publisher) publish(ctx context.Context) error {
 	}
 	p.Stats.behind.Store(0)
 	return nil
+}
+
+// ripe are the serials of certificates that have come due since the server was
+// told of them.
+func (p *Publisher) ripe() (serials []string) {
+	for s := range p.waits {
+		if _, waits := p.Model.Waits(s); !waits {
+			serials = append(serials, s)
+		}
+	}
+	return serials
+}
+
+// show brings certificates that have come due. A crash before the position is
+// kept brings them again.
+func (p *Publisher) show(ctx context.Context, serials []string) error {
+	var ids []uint32
+	for _, s := range serials {
+		ids = append(ids, p.Model.Shown(s)...)
+	}
+	slices.Sort(ids)
+	if err := p.bringAll(ctx, slices.Compact(ids)); err != nil {
+		return err
+	}
+	for _, s := range serials {
+		delete(p.waits, s)
+	}
+	return p.done(p.Ledger.At)
 }
 
 func (p *Publisher) hangUp() {
@@ -190,6 +224,10 @@ func (p *Publisher) hangUp() {
 
 func (p *Publisher) upTo(ctx context.Context, goal ledger.Frontier) error {
 	if !p.known { // a server new to us, or we to it: every entry is looked at
+		p.waits = map[string]bool{}
+		for _, s := range p.Model.Waiting() { // before that: what comes due meanwhile is brought twice
+			p.waits[s] = true
+		}
 		if err := p.everything(ctx); err != nil {
 			return err
 		}
@@ -214,8 +252,12 @@ func (p *Publisher) upTo(ctx context.Context, goal ledger.Frontier) error {
 		if next.Size() == goal.Size() && !bytes.Equal(next.Root(), goal.Root()) {
 			return fmt.Errorf("%w: the directory has read another", ledger.ErrFork)
 		}
-		if err := p.bringAll(ctx, p.touched(leaves)); err != nil {
+		waits, ids := p.touched(leaves)
+		if err := p.bringAll(ctx, ids); err != nil {
 			return err
+		}
+		for _, s := range waits {
+			p.waits[s] = true
 		}
 		if err := p.done(next); err != nil {
 			return err
@@ -234,12 +276,16 @@ func (p *Publisher) done(at ledger.Frontier) error {
 	return nil
 }
 
-// touched are the directory's entries that leaves had a part in, parents first.
-func (p *Publisher) touched(leaves [][]byte) (ids []uint32) {
+// touched are the directory's entries that leaves had a part in, parents first,
+// and the serials of certificates that are in none because they are not due.
+func (p *Publisher) touched(leaves [][]byte) (waits []string, ids []uint32) {
 	for _, l := range leaves {
 		e, err := record.Parse(l)
 		var some []uint32
 		if err == nil {
+			if serial := p.notDue(e); serial != "" { // first: it may come due as we look
+				waits = append(waits, serial)
+			}
 			some, err = p.Model.Touched(e)
 		}
 		if err != nil {
@@ -248,7 +294,23 @@ func (p *Publisher) touched(leaves [][]byte) (ids []uint32) {
 		ids = append(ids, some...)
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids)
+	return waits, slices.Compact(ids)
+}
+
+// notDue is the serial of a certificate that is to come into the directory later.
+func (p *Publisher) notDue(e record.Entry) string {
+	if e.Kind != record.KindCertificate {
+		return ""
+	}
+	c, err := record.ParseCertificate(e.Body)
+	if err != nil {
+		return ""
+	}
+	serial := cert.SerialHex(c.Serial)
+	if _, waits := p.Model.Waits(serial); !waits {
+		return ""
+	}
+	return serial
 }
 
 // everything brings every entry.

@@ -37,7 +37,7 @@ func build(t testing.TB) *town {
 	t.Helper()
 	v := &town{World: vatest.New(t, time.Now), Slapd: ldaptest.Start(t), t: t, file: filepath.Join(t.TempDir(), "position")}
 	var err error
-	if v.model, err = directory.Open(t.TempDir()); err != nil {
+	if v.model, err = directory.Open(t.TempDir(), time.Now); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = v.model.Close() })
@@ -496,4 +496,45 @@ func TestAForkIsNotPublished(t *testing.T) {
 	if err := v.pub.Publish(t.Context()); !errors.Is(err, ledger.ErrFork) {
 		t.Errorf("%v", err)
 	}
+}
+
+// What comes due is brought to the server although the ledger has not grown,
+// also after a crash between the directory's showing it and the server's word.
+func TestWhatComesDueIsBrought(t *testing.T) {
+	v := build(t)
+	now := time.Now()
+	v.model.Now = func() time.Time { return now }
+	v.pub.Now = v.model.Now
+	v.Due = now.Add(time.Hour)
+	sign, enc := v.Pair(person("张三"), true)
+	early, _ := v.Pair(person("李四"), true)
+	v.publish()
+	v.Revoke(enc, 4)
+	v.publish()
+	if n := len(v.status()); n != 0 {
+		t.Fatalf("%d certificates before they are due", n)
+	}
+	v.same()
+	v.Early(early)
+	v.publish()
+	if says := v.status(); len(says) != 1 || says[early.SerialHex()] != "good" {
+		t.Errorf("released early: %v", says)
+	}
+	now = now.Add(time.Hour)
+	if n, err := v.model.Due(); err != nil || n != 3 {
+		t.Fatalf("%d came due: %v", n, err)
+	}
+	v.reopen() // a crash: the directory shows it, the server was not told
+	v.publish()
+	says := v.status()
+	if len(says) != 4 || says[sign.SerialHex()] != "good" || says[enc.SerialHex()] != "revoked" {
+		t.Errorf("due: %v", says)
+	}
+	written := v.pub.Stats.Written.Load()
+	v.reopen()
+	v.publish()
+	if got := v.pub.Stats.Written.Load(); got != 0 || written == 0 {
+		t.Errorf("%d entries written again", got)
+	}
+	v.same()
 }

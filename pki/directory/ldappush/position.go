@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hufu-pki/hufu/ledger"
 )
@@ -14,36 +16,41 @@ import (
 // position is how far a server has been told, on disk. It is written after the
 // server acknowledged, so that a crash repeats and never leaves out.
 type position struct {
-	Server   string `json:"server"` // another server begins anew
-	Base     string `json:"base"`
-	Origin   string `json:"origin"`
-	Size     int64  `json:"size"`
-	Frontier []byte `json:"frontier"`
+	Server   string   `json:"server"` // another server begins anew
+	Base     string   `json:"base"`
+	Origin   string   `json:"origin"`
+	Size     int64    `json:"size"`
+	Frontier []byte   `json:"frontier"`
+	Waits    []string `json:"waits,omitempty"` // serials of certificates that were not due
 }
 
 // load reads the position; none, or one of another server or ledger, is not known.
-func (p *Publisher) load() (at ledger.Frontier, known bool, err error) {
+func (p *Publisher) load() (at ledger.Frontier, waits map[string]bool, known bool, err error) {
 	data, err := os.ReadFile(p.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		return at, false, nil
+		return at, nil, false, nil
 	}
 	var pos position
 	if err == nil {
 		err = json.Unmarshal(data, &pos)
 	}
 	if err != nil {
-		return at, false, fmt.Errorf("position: %w", err)
+		return at, nil, false, fmt.Errorf("position: %w", err)
 	}
 	if pos.Server != p.Server.URL || pos.Base != p.Server.base() || pos.Origin != p.Ledger.Origin {
-		return at, false, nil
+		return at, nil, false, nil
+	}
+	waits = map[string]bool{}
+	for _, serial := range pos.Waits {
+		waits[serial] = true
 	}
 	at, err = ledger.FrontierOf(pos.Size, pos.Frontier)
-	return at, err == nil, err
+	return at, waits, err == nil, err
 }
 
 // keep writes the position durably: beside first, then in its place.
 func (p *Publisher) keep(at ledger.Frontier) error {
-	data, err := json.Marshal(position{p.Server.URL, p.Server.base(), p.Ledger.Origin, at.Size(), at.Hashes()})
+	data, err := json.Marshal(position{p.Server.URL, p.Server.base(), p.Ledger.Origin, at.Size(), at.Hashes(), slices.Sorted(maps.Keys(p.waits))})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func serve(t testing.TB, seats int) *desk {
 	t.Helper()
 	d := &desk{World: vatest.New(t, time.Now)}
 	var err error
-	if d.dir, err = directory.Open(t.TempDir()); err != nil {
+	if d.dir, err = directory.Open(t.TempDir(), time.Now); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.dir.Close() })

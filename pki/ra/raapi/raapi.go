@@ -28,7 +28,10 @@ type API struct {
 	Published  func(ctx context.Context) (Published, error)
 	RemindDays []int          // before the end, rising; what the pages say of reminders
 	Books      *ra.Reconciler // the desk's figures against the CA's
-	Dropped    string         // folder the reminders are put into
+	// Waits tells when a certificate comes into the directory, false when it is
+	// there or never will be; nil knows of none.
+	Waits   func(serial string) (time.Time, bool)
+	Dropped string // folder the reminders are put into
 	// Bind returns the evidence file about a case's certificates and its name; the
 	// reading is on the trail by then.
 	Bind func(ctx context.Context, id string, who access.Person, source string) (name string, data []byte, err error)
@@ -78,6 +81,7 @@ type CaseView struct {
 	Taker       string              `json:"taker,omitempty"` // its name, and the institution in whose name it acts
 	May         []string            `json:"may"`             // acts open to the person asking
 	Trouble     *refusal.Report     `json:"trouble,omitempty"`
+	PublishAt   *time.Time          `json:"publish_at,omitempty"` // when its certificates come into the directory, if that is still to be
 	Sign        []byte              `json:"sign,omitempty"`
 	Enc         []byte              `json:"enc,omitempty"`
 }
@@ -105,6 +109,7 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 		return CaseView{}, err
 	}
 	v := CaseView{CaseLine: line(r), Body: r.Body, Taker: taker, Trouble: r.Trouble, Sign: r.Reply.Sign, Enc: r.Reply.Enc, Events: []EventLine{}, May: []string{}}
+	v.PublishAt = a.Publishes(r.SignSerial)
 	for _, e := range r.Events {
 		v.Events = append(v.Events, EventLine{e.At, string(e.Who), e.Name, string(e.Did), k.ActTitle(e.Did), string(e.From), string(e.To), e.Note,
 			string(e.Signed.Text), e.Signed.Signature, e.Signed.Cert})
@@ -125,6 +130,18 @@ func (a *API) View(ctx context.Context, r ra.Record, who access.Person, source s
 	}
 	v.Application = new(enroll.Application)
 	return v, enroll.Decode(r.Content, v.Application)
+}
+
+// Publishes is when a certificate comes into the directory; nil when it is there
+// or never will be. (将于何时发布)
+func (a *API) Publishes(serial string) *time.Time {
+	if a.Waits == nil || serial == "" {
+		return nil
+	}
+	if at, ok := a.Waits(serial); ok {
+		return &at
+	}
+	return nil
 }
 
 // Reader checks that somebody may look at cases.

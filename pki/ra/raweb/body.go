@@ -14,9 +14,10 @@ func (p *Pages) bodies(r *http.Request, who access.Person) (string, any, error) 
 		N int
 	}
 	var d struct {
-		List    []ra.BodyView
-		Levels  []level
-		Propose bool
+		List        []ra.BodyView
+		Levels      []level
+		Propose     bool
+		Barred, Fix string // by the CA, the whole system
 	}
 	list, err := p.API.Desk.BodyList(r.Context())
 	if err != nil {
@@ -26,6 +27,7 @@ func (p *Pages) bodies(r *http.Request, who access.Person) (string, any, error) 
 	for _, f := range p.open() {
 		d.Levels = append(d.Levels, level{f, n[f.Value]})
 	}
+	d.Barred, d.Fix = p.API.Desk.Barred(), ra.UntilResumed
 	d.List, d.Propose = list, who.Holds(access.RAAdmin)
 	return "注册机构", d, err
 }

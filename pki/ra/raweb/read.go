@@ -59,6 +59,7 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 		Extensions        []extension
 		Next              []ra.Purpose // what may follow it
 		Signing           string
+		PublishAt         *time.Time // into the directory, if that is still to be
 	}
 	d.Serial = strings.ToUpper(r.PathValue("serial"))
 	rec, err := p.API.Desk.Store.BySerial(r.Context(), d.Serial)
@@ -83,7 +84,7 @@ func (p *Pages) certificate(r *http.Request, who access.Person) (string, any, er
 	d.Extensions = extensions(c)
 	now := p.API.Desk.Now()
 	clerk := who.Holds(access.RAClerk)
-	d.Signing = rec.SignSerial
+	d.Signing, d.PublishAt = rec.SignSerial, p.API.Publishes(d.Serial)
 	for _, next := range ra.Purposes {
 		if clerk && slices.Contains(next.From, rec.State) {
 			d.Next = append(d.Next, next)

@@ -32,6 +32,7 @@ type World struct {
 	Key    *sm2.PrivateKey
 	LogKey *sm2.PrivateKey
 	Folder *ledger.Folder
+	Due    time.Time // of certificates to come; zero is at once
 
 	full   int64 // number of the newest full list
 	first  int64
@@ -44,7 +45,7 @@ type World struct {
 func New(t testing.TB, now func() time.Time) *World {
 	w := &World{T: t, Now: now, Dir: t.TempDir(), LogKey: key(t)}
 	w.CA, w.CAKey = w.Certify("测试 CA", cert.CA(0), cert.KeyUsage(cert.UsageCA))
-	w.Cert, w.Key = w.Certify("OCSP", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck())
+	w.Cert, w.Key = w.Certify("OCSP", cert.ExtKeyUsage(false, cert.UsageOCSPSigning), cert.NoCheck(), cert.AKI(w.CA.Point))
 	w.Folder = &ledger.Folder{Dir: w.Dir, Key: &w.LogKey.PublicKey, Origin: Origin}
 	w.Say(record.KindAuthority, w.CA.Raw)
 	return w
@@ -116,7 +117,7 @@ func (w *World) Issue(cn string, public bool) *cert.Certificate {
 // Record puts a certificate on record.
 func (w *World) Record(c *cert.Certificate, public bool) {
 	w.Say(record.KindCertificate, record.Certificate{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), Use: "sign", Profile: "device-sign",
-		NotBefore: c.NotBefore, NotAfter: c.NotAfter, Digest: alg.Digest(c.Raw), Public: public}.Bytes())
+		NotBefore: c.NotBefore, NotAfter: c.NotAfter, Digest: alg.Digest(c.Raw), Public: public, Due: w.Due}.Bytes())
 	w.bodies = append(w.bodies, c.Raw)
 }
 
@@ -128,7 +129,7 @@ func (w *World) Pair(subject dn.Name, public bool) (sign, enc *cert.Certificate)
 	for use, pair := range map[string][2]*cert.Certificate{"sign": {sign, enc}, "enc": {enc, sign}} {
 		c, other := pair[0], pair[1]
 		w.Say(record.KindCertificate, record.Certificate{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), Pair: other.Serial.Bytes(), Use: use, Profile: "person-dual",
-			NotBefore: c.NotBefore, NotAfter: c.NotAfter, Digest: alg.Digest(c.Raw), Public: public}.Bytes())
+			NotBefore: c.NotBefore, NotAfter: c.NotAfter, Digest: alg.Digest(c.Raw), Public: public, Due: w.Due}.Bytes())
 		w.bodies = append(w.bodies, c.Raw)
 	}
 	return sign, enc
@@ -137,6 +138,11 @@ func (w *World) Pair(subject dn.Name, public bool) (sign, enc *cert.Certificate)
 // Revoke changes a status.
 func (w *World) Revoke(c *cert.Certificate, reason int) {
 	w.Say(record.KindStatus, record.Status{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), Revoked: true, Reason: reason, At: w.Now()}.Bytes())
+}
+
+// Early has a certificate come into the directory before it is due.
+func (w *World) Early(c *cert.Certificate) {
+	w.Say(record.KindRelease, record.Release{Issuer: alg.Digest(w.CA.Raw), Serial: c.Serial.Bytes(), At: w.Now()}.Bytes())
 }
 
 // Release ends a hold.
