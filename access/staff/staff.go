@@ -237,8 +237,11 @@ func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (str
 		return "", BadChange.At("csr", BadChange.Clause).Because("更新证书须用新的密钥").ToFix("请由本人用 hufu key 生成新的密钥和证书请求")
 	case c.Name != "" && c.Name != p.Name:
 		return "", BadChange.At("name", BadChange.Clause).Because("%s 登记的姓名是 %s", c.ID, p.Name).ToFix("请勿填写姓名")
-	case verb == Renew:
-		return p.Name, k.unused(ctx, c)
+	}
+	if verb == Renew {
+		if err := k.unused(ctx, c); err != nil {
+			return "", err
+		}
 	}
 	return p.Name, k.enough(ctx, verb, c)
 }
