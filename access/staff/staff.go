@@ -104,6 +104,9 @@ type Keeper struct {
 	// request ID. May be nil where certificates have no status of their own.
 	Status func(ctx context.Context, request, verb string, der []byte) error
 	Now    func() time.Time
+	// Strength counts the custodians among people, in an order that stays; nil where
+	// nothing hangs on their number.
+	Strength func(people []access.Person) ([]Strength, error)
 	// Ask has another system carry a decided change out, where this one only keeps
 	// a copy of the register; nil where it is carried out here.
 	Ask func(ctx context.Context, r proposal.Record) (der []byte, err error)
@@ -234,10 +237,13 @@ func (k *Keeper) check(ctx context.Context, g Grant, verb string, c Change) (str
 		return "", BadChange.At("csr", BadChange.Clause).Because("更新证书须用新的密钥").ToFix("请由本人用 hufu key 生成新的密钥和证书请求")
 	case c.Name != "" && c.Name != p.Name:
 		return "", BadChange.At("name", BadChange.Clause).Because("%s 登记的姓名是 %s", c.ID, p.Name).ToFix("请勿填写姓名")
-	case verb == Renew:
-		return p.Name, k.unused(ctx, c)
 	}
-	return p.Name, nil
+	if verb == Renew {
+		if err := k.unused(ctx, c); err != nil {
+			return "", err
+		}
+	}
+	return p.Name, k.enough(ctx, verb, c)
 }
 
 // unused refuses a key that somebody on the register has: it would be refused

@@ -522,3 +522,43 @@ func TestThePeopleAtTheTop(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Custodians are not taken away below what opens the house, by whichever verb
+// costs a share; what costs none is not held up.
+func TestEnoughCustodiansStay(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.staff.Hire(t, "ca-custodian4", access.CACustodian)
+		dealt, err := w.staff.All(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.keeper.Strength = func(people []access.Person) ([]staff.Strength, error) {
+			s := staff.Strength{Name: "开启", Need: 3, Fix: "请先更换份额"}
+			for _, p := range people {
+				if p.Holds(access.CACustodian) && staff.InForce(p, w.now) && slices.ContainsFunc(dealt, func(d access.Person) bool { return string(d.Cert) == string(p.Cert) }) {
+					s.Left++
+				}
+			}
+			return []staff.Strength{s}, nil
+		}
+		why := func(id access.PersonID) staff.Change { return staff.Change{ID: id, Reason: "离岗"} }
+		if r, err := w.act(t, "ca-admin", order("freeze:ca.custodian", why("ca-custodian4"))); err != nil || r.ID == "" {
+			t.Fatalf("one of four: %v", err)
+		}
+		if err := w.Carry(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for verb, c := range map[string]staff.Change{"freeze": why("ca-custodian3"), "revoke": why("ca-custodian3"), "renew": adding(t, "ca-custodian3", "", accesstest.Key(t))} {
+			_, err := w.act(t, "ca-admin", order(verb+":ca.custodian", c))
+			if !errors.Is(err, staff.FewCustodians) || refusal.Of(err).Fix != "请先更换份额" {
+				t.Errorf("%s of one of three: %v", verb, err)
+			}
+		}
+		if _, err := w.act(t, "ca-admin", order("revoke:ca.custodian", why("ca-custodian4"))); err != nil {
+			t.Errorf("who is frozen may go: %v", err)
+		}
+		if _, err := w.act(t, "ca-admin", order("freeze:ca.operator", why("ca-operator2"))); err != nil {
+			t.Errorf("who keeps no share: %v", err)
+		}
+	})
+}

@@ -87,7 +87,7 @@ func Backup(ctx context.Context, c Config) (Result, error) {
 	}
 	defer release()
 	w := &work{Config: c, temp: filepath.Join(c.Dir, scratch), known: map[string]bool{}, saved: map[string]bool{}}
-	if w.repo, w.keys, err = c.repository(key); err != nil {
+	if w.repo, w.keys, err = c.repository(ctx, key); err != nil {
 		return Result{}, err
 	}
 	unlock, err := plant.Lock(filepath.Join(c.Repo, "lock"), "hufu backup")

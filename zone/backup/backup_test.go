@@ -446,6 +446,7 @@ func TestACutOffBackupLeavesNothingInTheWay(t *testing.T) {
 
 func TestOfficersAreFixedWithTheRepository(t *testing.T) {
 	s := save(t, 2)
+	barred := func(name string) *cert.Certificate { c, _ := officer(t, s.dir, name); return c }
 	for _, c := range []struct {
 		name string
 		with func(*backup.Config)
@@ -457,6 +458,8 @@ func TestOfficersAreFixedWithTheRepository(t *testing.T) {
 		{"not named again", func(c *backup.Config) { c.Officers, c.Quorum = nil, 0 }, nil},
 		{"a new one without officers", func(c *backup.Config) { c.Repo, c.Officers = c.Repo+"2", nil }, backup.NoOfficer},
 		{"a quorum of more than there are", func(c *backup.Config) { c.Repo, c.Quorum = c.Repo+"2", 4 }, backup.BadQuorum},
+		{"a super administrator", func(c *backup.Config) { c.Repo, c.Officers = c.Repo+"2", append(c.Officers[:1:1], barred("km-super")) }, backup.Excluded},
+		{"a clerk", func(c *backup.Config) { c.Repo, c.Officers = c.Repo+"2", append(c.Officers[:1:1], barred("ra-clerk")) }, backup.Excluded},
 		{"an officer twice", func(c *backup.Config) { c.Repo, c.Officers = c.Repo+"2", append(c.Officers[:1:1], c.Officers[0]) }, backup.BadOfficer},
 		{"a folder with other things", func(c *backup.Config) { c.Repo = c.Dir }, backup.NotEmpty},
 		{"one made on another machine", func(c *backup.Config) { c.Repo, c.Officers, c.Quorum = save(t, 0).repo, nil, 0 }, backup.NoDataKey},

@@ -7,6 +7,7 @@ var (
 	NoRepository = &refusal.Reason{Kind: refusal.NotFound, Code: "backup.no_repository", Text: "这里没有备份库", Clause: "GM/T 0034 §8.3", Fix: "请核对备份库的路径，或先用 hufu backup 建立"}
 	NoOfficer    = &refusal.Reason{Kind: refusal.Invalid, Code: "backup.no_officer", Text: "新的备份库须指定恢复负责人的证书", Clause: "GM/T 0034 §8.2.4", Fix: "请用 --officer CERT.pem 指定，可多次"}
 	BadOfficer   = &refusal.Reason{Kind: refusal.Invalid, Code: "backup.officer", Text: "恢复负责人的证书不可用", Clause: "GM/T 0034 §8.2.4", Fix: "请换用有效的 SM2 证书，每人一张"}
+	Excluded     = &refusal.Reason{Kind: refusal.Forbidden, Code: "backup.excluded", Text: "此人的岗位不得担任恢复负责人", Clause: "GM/T 0034 §8.2.4、§10.3", Fix: "请由超级管理员、业务管理员、业务操作员和录入、审核、制证员以外的人担任"}
 	BadQuorum    = &refusal.Reason{Kind: refusal.Invalid, Code: "backup.quorum", Text: "门限与恢复负责人的人数不符", Clause: "GM/T 0034 §8.2.4.3", Fix: "门限至少为 2 且不超过负责人人数；省略 --quorum 表示任何一人即可打开"}
 	Officers     = &refusal.Reason{Kind: refusal.Conflict, Code: "backup.officers", Text: "备份库的恢复负责人和门限在建立时已定", Clause: "GM/T 0034 §8.2.4", Fix: "请省略 --officer 和 --quorum；要换人请新建备份库"}
 	OtherHouse   = &refusal.Reason{Kind: refusal.Conflict, Code: "backup.other_ledger", Text: "备份库属于另一个账本密钥", Clause: "GM/T 0034 §8.3", Fix: "请为本机构新建备份库"}

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
 	"github.com/hufu-pki/hufu/ledger"
+	"github.com/hufu-pki/hufu/zone/quorum"
 )
 
 // repository is a folder of sets. What describes it is fixed and signed when it
@@ -98,10 +100,10 @@ func open(dir string, key *ecdsa.PublicKey) (*repository, error) {
 }
 
 // repository opens the repository of a backup, or makes it.
-func (c Config) repository(key crypto.Signer) (*repository, *keys, error) {
+func (c Config) repository(ctx context.Context, key crypto.Signer) (*repository, *keys, error) {
 	r, err := open(c.Repo, nil)
 	if errors.Is(err, NoRepository) {
-		return c.create(key)
+		return c.create(ctx, key)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -139,8 +141,8 @@ func (c Config) keyFile(id string) string {
 }
 
 // create makes a repository and gives its data key to the officers.
-func (c Config) create(key crypto.Signer) (*repository, *keys, error) {
-	if err := c.fit(); err != nil {
+func (c Config) create(ctx context.Context, key crypto.Signer) (*repository, *keys, error) {
+	if err := c.fit(ctx); err != nil {
 		return nil, nil, err
 	}
 	if err := os.MkdirAll(c.Repo, 0o700); err != nil {
@@ -175,15 +177,22 @@ func (c Config) create(key crypto.Signer) (*repository, *keys, error) {
 }
 
 // fit checks the officers of a new repository.
-func (c Config) fit() error {
+func (c Config) fit(ctx context.Context) error {
 	if len(c.Officers) == 0 {
 		return NoOfficer.At("officer", NoOfficer.Clause)
 	}
 	if c.Quorum < 0 || c.Quorum > len(c.Officers) {
 		return BadQuorum.At("quorum", BadQuorum.Clause).Because("门限 %d，负责人 %d", c.Quorum, len(c.Officers))
 	}
+	people, err := quorum.Zone{Dir: c.Dir}.People(ctx)
+	if err != nil {
+		return err
+	}
 	now := c.Now()
 	for i, o := range c.Officers {
+		if who, bad := quorum.Barred(people, o, quorum.ExcludedPosts); bad {
+			return Excluded.At("officer", Excluded.Clause).Because("%s 是在册的%s", titleOf(o), who.Roles[0].Title())
+		}
 		if now.After(o.NotAfter) {
 			return BadOfficer.At("officer", BadOfficer.Clause).Because("%s 的证书已过期", titleOf(o))
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/access/body"
+	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/base/sqldb"
@@ -47,7 +48,9 @@ const (
 
 // Config is where a CA core runs and whom it talks to.
 type Config struct {
-	Dir      string // of audit files
+	Dir string // of audit files
+	// Strength counts the custodians among people; nil where no keys are shared out.
+	Strength func(people []access.Person) ([]staff.Strength, error)
 	Log      string // folder of the process\'s log; may be empty
 	Database string
 	Device   hsm.Device

@@ -29,7 +29,7 @@ func (c Config) keeper(db *sqldb.DB, is *ca.Issuer) (*staff.Keeper, error) {
 	if !ok {
 		return nil, fmt.Errorf("register of people is a %T", is.Desk.People)
 	}
-	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: publish(is), Now: c.Now}, nil
+	return &staff.Keeper{DB: db, People: people, Issue: certify(is), Status: publish(is), Now: c.Now, Strength: c.Strength}, nil
 }
 
 // Matters are the changes the CA's people may propose, as tables: what they do
@@ -162,10 +162,12 @@ func (c Config) checks(ctx context.Context, is *ca.Issuer, store *castore.Store,
 			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))
 		}
 	}
+	strong, err := plant.CustodyChecks(c.Strength, all)
+	list = append(list, strong...)
 	if c.Outside != nil {
 		list = append(list, c.Outside()...)
 	}
-	return list, nil
+	return list, err
 }
 
 // gateChecks tells which policies may be issued under.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/casework/proposal"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -32,7 +33,9 @@ const (
 
 // Config is where a KM core runs and whom it serves.
 type Config struct {
-	Dir       string // of audit files
+	Dir string // of audit files
+	// Strength counts the custodians among people; nil where no keys are shared out.
+	Strength  func(people []access.Person) ([]staff.Strength, error)
 	Log       string // folder of the process\'s log; may be empty
 	Database  string
 	Device    hsm.Device

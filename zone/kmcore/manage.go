@@ -47,6 +47,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	keeper := &staff.Keeper{DB: db, People: people, Now: c.Now, Issue: func(ctx context.Context, request string, _ access.Role, name string, point []byte) ([]byte, error) {
 		return own.Issue(ctx, request, name, point)
 	}}
+	keeper.Strength = c.Strength
 	register := &km.StaffRegister{CA: own, Store: store}
 	keeper.Status = publish(register)
 	g.Go(register.Run)
@@ -76,7 +77,7 @@ func manage(g *plant.Group, c Config, db *sqldb.DB, vault *km.Vault, store *kmst
 	}).Start()
 	(&proposals.API{Desk: changes, People: people}).Mount(site)
 	site.Overview(func(ctx context.Context) ([]api.Check, error) {
-		list, err := c.checks(ctx, vault, people)
+		list, err := c.checks(ctx, vault, custody, people)
 		if err != nil {
 			return nil, err
 		}
@@ -210,8 +211,20 @@ func sweep(ctx context.Context, store *kmstore.Store) {
 // soon is how long before an end somebody should know.
 const soon = 60 * 24 * time.Hour
 
+// court counts the custodians of the seal of a court. Its shares are never dealt
+// again, so this is shown and keeps nobody in office.
+func (c Config) court(custody km.Custody, people []access.Person) staff.Strength {
+	s := staff.Strength{Name: "司法取证放行", Need: custody.Threshold, Fix: "放行密钥的份额在建立时已定：请解冻可恢复的司法取证员"}
+	for _, p := range people {
+		if custody.Shares[string(p.ID)] != nil && staff.InForce(p, c.Now()) {
+			s.Left++
+		}
+	}
+	return s
+}
+
 // checks is the operator's overview of the key centre.
-func (c Config) checks(ctx context.Context, vault *km.Vault, people *access.People) ([]api.Check, error) {
+func (c Config) checks(ctx context.Context, vault *km.Vault, custody km.Custody, people *access.People) ([]api.Check, error) {
 	now := c.Now()
 	s, err := vault.Status(ctx)
 	if err != nil {
@@ -238,10 +251,17 @@ func (c Config) checks(ctx context.Context, vault *km.Vault, people *access.Peop
 		}
 	}
 	all, err := people.All(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range all {
 		if p.Ended.IsZero() && p.NotAfter.Sub(now) < soon {
 			list = append(list, api.Expiry("人员证书 "+string(p.ID), p.NotAfter, now, soon, "请由上级提议更新证书"))
 		}
+	}
+	strong, err := plant.CustodyChecks(c.Strength, all)
+	if list = append(list, strong...); custody.Threshold > 0 {
+		list = append(list, plant.CustodyCheck(c.court(custody, all)))
 	}
 	return list, err
 }

@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hufu-pki/hufu/access"
+	"github.com/hufu-pki/hufu/access/staff"
 	"github.com/hufu-pki/hufu/audit"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/hsm"
@@ -262,6 +264,25 @@ func outgrown(path string) (bool, error) {
 		}
 	}
 	return false, err
+}
+
+// CustodyCheck is the overview's line about custodians.
+func CustodyCheck(s staff.Strength) api.Check {
+	c := api.Check{Name: "份额保管人：" + s.Name}
+	c.Value, c.State, c.Advice = s.Told()
+	return c
+}
+
+// CustodyChecks are the overview's lines about all of them.
+func CustodyChecks(count func([]access.Person) ([]staff.Strength, error), people []access.Person) (list []api.Check, err error) {
+	if count == nil {
+		return nil, nil
+	}
+	all, err := count(people)
+	for _, s := range all {
+		list = append(list, CustodyCheck(s))
+	}
+	return list, err
 }
 
 // DeviceCheck is the overview's line about a cryptographic device.

@@ -156,7 +156,11 @@ func (z Zone) finish(ctx context.Context, m *Minutes, present []*desk.Person) er
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := z.note(m, "end", nil, nil, "仪式结束；在场保管人：%s", strings.Join(names, "、")); err != nil {
+	lapsed, err := z.lapsed(ctx, present)
+	if err != nil {
+		return err
+	}
+	if err := z.note(m, "end", nil, nil, "仪式结束；在场保管人：%s%s", strings.Join(names, "、"), lapsed); err != nil {
 		return err
 	}
 	key, err := d.Signer(z.trail())
@@ -204,7 +208,11 @@ func (z Zone) Reshare(ctx context.Context, p Plan, reason string, present []*des
 	if _, err := z.openWith(pass); err != nil {
 		return nil, err
 	}
-	if err := z.note(m, "open", holders, was.digest(), "原保管人到场开启密钥，同意更换份额；原因：%s", reason); err != nil {
+	lapsed, err := z.lapsed(ctx, holders)
+	if err != nil {
+		return nil, err
+	}
+	if err := z.note(m, "open", holders, was.digest(), "原保管人到场开启密钥，同意更换份额；原因：%s%s", reason, lapsed); err != nil {
 		return nil, err
 	}
 	if err := z.planned(m, p, "新的份额保管人"); err != nil {
@@ -214,6 +222,40 @@ func (z Zone) Reshare(ctx context.Context, p Plan, reason string, present []*des
 		return nil, err
 	}
 	return m, z.finish(ctx, m, present)
+}
+
+// lapsed tells, for the minutes, which of those present open with a share though
+// their certificate is no longer in force. They may: too few others would lose
+// the keys. A system that starts takes no share of theirs.
+func (z Zone) lapsed(ctx context.Context, present []*desk.Person) (string, error) {
+	people, err := z.People(ctx)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, p := range present {
+		c, err := cert.Parse(p.Cert)
+		if err != nil {
+			return "", err
+		}
+		why := ""
+		i := slices.IndexFunc(people, func(who access.Person) bool { return bytes.Equal(who.Cert, p.Cert) })
+		switch {
+		case i >= 0 && !people[i].Ended.IsZero():
+			why = "已撤销或已更换"
+		case i >= 0 && people[i].Disabled:
+			why = "已冻结"
+		case z.Now().After(c.NotAfter):
+			why = "已过期"
+		}
+		if name := nameOf(c) + "（" + why + "）"; why != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "", nil
+	}
+	return "；注意：下列保管人的证书已失效，仍凭所持份额开启：" + strings.Join(names, "、"), nil
 }
 
 // because bounds a reason.
@@ -280,7 +322,11 @@ func (z Zone) Destroy(ctx context.Context, label, reason string, approve, presen
 	if err != nil {
 		return nil, err
 	}
-	if err := z.end(ctx, m, label, reason, approve, present); err != nil {
+	lapsed, err := z.lapsed(ctx, present)
+	if err != nil {
+		return nil, err
+	}
+	if err := z.end(ctx, m, label, reason+lapsed, approve, present); err != nil {
 		return nil, err
 	}
 	if err := z.close(m, key); err != nil {

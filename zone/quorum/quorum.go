@@ -207,12 +207,19 @@ type Plan struct {
 // custodiansMax: a key is opened by several, and not by a crowd.
 const custodiansMax = 15
 
-// excluded posts, by the end of the role's name (GM/T 0034 §10.3). Those of the
+// ExcludedPosts do not keep what opens the house (GM/T 0034 §10.3). Those of the
 // registration desk do the business of operators.
-var excluded = []access.Role{
+var ExcludedPosts = []access.Role{
 	access.CASuper, access.CAAdmin, access.CAOperator, access.RASuper, access.RAAdmin, access.RAClerk, access.RAReviewer, access.RAProducer,
 	access.KMSuper, access.KMAdmin, access.KMOperator,
 }
+
+// auditors watch custodians, so they are none.
+var auditors = []access.Role{access.CAAuditAdmin, access.CAAuditor, access.RAAuditAdmin, access.RAAuditor, access.KMAuditAdmin, access.KMAuditor}
+
+// Custody is the role that keeps a zone's shares. The registration system's
+// people are on the CA's register, and its keys with the CA's custodians.
+var Custody = map[string]access.Role{"ca": access.CACustodian, "ra": access.CACustodian, "km": access.KMForensic}
 
 // check holds a plan against the rules and against everybody on the registers.
 func (z Zone) check(ctx context.Context, p Plan) error {
@@ -222,7 +229,7 @@ func (z Zone) check(ctx context.Context, p Plan) error {
 	if len(p.Custodians) > custodiansMax || p.Threshold < 2 || p.Threshold > len(p.Custodians) {
 		return BadPlan.At("threshold", BadPlan.Clause).Because("门限应为 2 至保管人数，保管人至多 %d 名", custodiansMax)
 	}
-	people, err := z.people(ctx)
+	people, err := z.People(ctx)
 	if err != nil {
 		return err
 	}
@@ -237,21 +244,49 @@ func (z Zone) check(ctx context.Context, p Plan) error {
 		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
 			return BadPlan.At("custodian", BadPlan.Clause).Because("%s 的证书不在有效期内", name)
 		}
-		for _, who := range people {
-			same := bytes.Equal(who.Point, c.Point) || who.Name == name
-			if same && who.Ended.IsZero() && slices.ContainsFunc(excluded, who.Holds) {
-				return Excluded.At("custodian", Excluded.Clause).Because("%s 是在册的%s", name, who.Roles[0].Title())
-			}
-			if bytes.Equal(who.Cert, c.Raw) && (who.Disabled || !who.Ended.IsZero()) {
-				return BadPlan.At("custodian", BadPlan.Clause).Because("%s 的证书已冻结或已撤销", name)
-			}
+		if who, bad := Barred(people, c, slices.Concat(ExcludedPosts, auditors)); bad {
+			return Excluded.At("custodian", Excluded.Clause).Because("%s 是在册的%s", name, who.Roles[0].Title())
+		}
+		if err := z.keeps(people, c); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// people is everybody on the registers of the folder's systems.
-func (z Zone) people(ctx context.Context) (all []access.Person, err error) {
+// Barred finds somebody in one of the posts on a register, by key or by name.
+func Barred(people []access.Person, c *cert.Certificate, posts []access.Role) (access.Person, bool) {
+	i := slices.IndexFunc(people, func(who access.Person) bool {
+		same := bytes.Equal(who.Point, c.Point) || who.Name == nameOf(c)
+		return same && who.Ended.IsZero() && slices.ContainsFunc(posts, who.Holds)
+	})
+	if i < 0 {
+		return access.Person{}, false
+	}
+	return people[i], true
+}
+
+// keeps checks that a certificate is one of the zone's custodians', in force, and
+// its key not that of another system's.
+func (z Zone) keeps(people []access.Person, c *cert.Certificate) error {
+	name, role := nameOf(c), Custody[z.Name]
+	i := slices.IndexFunc(people, func(who access.Person) bool { return bytes.Equal(who.Cert, c.Raw) && who.Holds(role) })
+	if i < 0 {
+		return NotRegistered.At("custodian", NotRegistered.Clause).Because("%s 不是%s在册的%s", name, Zones[z.Name], role.Title())
+	}
+	if people[i].Disabled || !people[i].Ended.IsZero() {
+		return BadPlan.At("custodian", BadPlan.Clause).Because("%s 的证书已冻结或已撤销", name)
+	}
+	for _, other := range Custody {
+		if other != role && slices.ContainsFunc(people, func(who access.Person) bool { return bytes.Equal(who.Point, c.Point) && who.Holds(other) }) {
+			return BadPlan.At("custodian", BadPlan.Clause).Because("%s 的密钥也是另一系统%s的密钥", name, other.Title())
+		}
+	}
+	return nil
+}
+
+// People is everybody on the registers of the folder's systems.
+func (z Zone) People(ctx context.Context) (all []access.Person, err error) {
 	for _, name := range []string{"ca", "km"} { // the CA's register has the registration system's people
 		if _, err := os.Stat(filepath.Join(z.Dir, name, name+".db")); errors.Is(err, fs.ErrNotExist) {
 			continue // one system that is gone does not keep another shut

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,11 +92,39 @@ func person(t *testing.T, name string) *desk.Person {
 	return &desk.Person{Name: name, Key: key, Cert: accesstest.Certify(t, name, alg.Point(&key.PublicKey), key, now)}
 }
 
-func people(t *testing.T, names ...string) (list []*desk.Person) {
+// custodians are people registered as such.
+func (h house) custodians(names ...string) (list []*desk.Person) {
+	h.t.Helper()
 	for _, n := range names {
-		list = append(list, person(t, n))
+		who := person(h.t, n)
+		h.hire("ca", who, access.CACustodian)
+		list = append(list, who)
 	}
 	return list
+}
+
+// hire puts somebody on a register.
+func (h house) hire(system string, who *desk.Person, role access.Role) access.Person {
+	h.t.Helper()
+	p, err := access.PersonOf(access.PersonID(fmt.Sprintf("%s-%x", system, who.Name)), who.Name, who.Cert, role)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.register(system, p)
+	return p
+}
+
+// change alters a register.
+func (h house) change(system string, f func(tx *sqldb.Tx, r *access.People) error) {
+	h.t.Helper()
+	db, err := sqldb.Open(h.t.Context(), filepath.Join(h.Dir, system, system+".db"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Write(h.t.Context(), func(tx *sqldb.Tx) error { return f(tx, &access.People{}) }); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func plan(t *testing.T, threshold int, list []*desk.Person) quorum.Plan {
@@ -115,7 +144,7 @@ func plan(t *testing.T, threshold int, list []*desk.Person) quorum.Plan {
 // passphrase file is gone.
 func TestFewerThanTheThresholdOpenNothing(t *testing.T) {
 	h := build(t)
-	five := people(t, "甲", "乙", "丙", "丁", "戊")
+	five := h.custodians("甲", "乙", "丙", "丁", "戊")
 	if _, err := h.Init(t.Context(), plan(t, 3, five), five[:2]); !errors.Is(err, quorum.TooFew) {
 		t.Fatalf("two prove it: %v", err)
 	}
@@ -152,10 +181,11 @@ func TestFewerThanTheThresholdOpenNothing(t *testing.T) {
 	}
 }
 
-// Posts of GM/T 0034 §10.3 exclude, by key and by name; auditors are not excluded.
+// Posts of GM/T 0034 §10.3 exclude, by key and by name; as do those of auditors;
+// nobody keeps a share who is not registered for it.
 func TestWhoMayNotHoldAShare(t *testing.T) {
 	h := build(t)
-	list := people(t, "甲", "乙", "丙")
+	list := h.custodians("甲", "乙", "丙")
 	bad := map[string]access.Role{"超管": access.CASuper, "业管": access.CAAdmin, "操作员": access.CAOperator, "录入员": access.RAClerk}
 	var staff []access.Person
 	for name, role := range bad {
@@ -188,8 +218,53 @@ func TestWhoMayNotHoldAShare(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := h.Init(t.Context(), plan(t, 2, append(list[:2:2], auditor)), list); err != nil {
-		t.Errorf("an auditor may: %v", err)
+	if _, err := h.Init(t.Context(), plan(t, 2, append(list[:2:2], auditor)), list); !errors.Is(err, quorum.Excluded) {
+		t.Errorf("an auditor: %v", err)
+	}
+	frozen := h.custodians("丁")[0]
+	h.change("ca", func(tx *sqldb.Tx, r *access.People) error {
+		_, err := r.Freeze(tx, access.PersonID(fmt.Sprintf("ca-%x", "丁")), true)
+		return err
+	})
+	elsewhere, both := person(t, "别处"), h.custodians("两处")[0]
+	h.hire("km", elsewhere, access.KMForensic)
+	h.hire("km", both, access.KMForensic)
+	for name, c := range map[string]struct {
+		who  *desk.Person
+		want error
+	}{
+		"a stranger":                  {person(t, "己"), quorum.NotRegistered},
+		"a stranger with a good name": {person(t, "甲二"), quorum.NotRegistered},
+		"of another system":           {elsewhere, quorum.NotRegistered},
+		"of two systems":              {both, quorum.BadPlan},
+		"frozen":                      {frozen, quorum.BadPlan},
+	} {
+		if _, err := h.Init(t.Context(), plan(t, 2, append(list[:2:2], c.who)), list); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := h.Init(t.Context(), plan(t, 2, list), list); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever was taken off the register still opens what would else be lost, and
+// the minutes say so.
+func TestARevokedHolderOpensAndTheMinutesSaySo(t *testing.T) {
+	h := build(t)
+	three := h.custodians("甲", "乙", "丙")
+	m, err := h.Init(t.Context(), plan(t, 2, three), three)
+	if err != nil || strings.Contains(m.Steps[len(m.Steps)-1].Text, "失效") {
+		t.Fatal(err)
+	}
+	h.change("ca", func(tx *sqldb.Tx, r *access.People) error {
+		_, err := r.End(tx, access.PersonID(fmt.Sprintf("ca-%x", "乙")), now)
+		return err
+	})
+	next := append(three[2:], h.custodians("丁")...)
+	m, err = h.Reshare(t.Context(), plan(t, 2, next), "乙离任", append(next, three[1]))
+	if err != nil || !strings.Contains(m.Steps[0].Text, "乙（已撤销或已更换）") || !m.Closed() {
+		t.Fatalf("%+v %v", m, err)
 	}
 }
 
@@ -197,7 +272,7 @@ func TestWhoMayNotHoldAShare(t *testing.T) {
 // a reshare leaves the keys and makes the old shares worthless.
 func TestItGoesOnAndOldSharesOpenNothing(t *testing.T) {
 	h := build(t)
-	five := people(t, "甲", "乙", "丙", "丁", "戊")
+	five := h.custodians("甲", "乙", "丙", "丁", "戊")
 	if _, err := h.Init(t.Context(), plan(t, 3, five), five); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +300,7 @@ func TestItGoesOnAndOldSharesOpenNothing(t *testing.T) {
 	if m, err := h.Init(t.Context(), quorum.Plan{}, five[:3]); err != nil || !m.Closed() {
 		t.Fatalf("it does not go on: %v", err)
 	}
-	next := append(five[:2:2], person(t, "己"))
+	next := append(five[:2:2], h.custodians("己")...)
 	if _, err := h.Reshare(t.Context(), plan(t, 2, next), "丙离任", next); !errors.Is(err, quorum.TooFew) {
 		t.Fatalf("two of the old ones: %v", err)
 	}
@@ -257,7 +332,7 @@ func TestItGoesOnAndOldSharesOpenNothing(t *testing.T) {
 // Minutes tell when they were touched anywhere.
 func TestMinutesCannotBeTouched(t *testing.T) {
 	h := build(t)
-	three := people(t, "甲", "乙", "丙")
+	three := h.custodians("甲", "乙", "丙")
 	m, err := h.Init(t.Context(), plan(t, 2, three), three)
 	if err != nil {
 		t.Fatal(err)

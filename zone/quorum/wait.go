@@ -269,7 +269,7 @@ func (r *room) take(ctx context.Context, g Gift) (who giver, err error) {
 	if alg.Verify(c.PublicKey(), g.text(s), g.Signature) != nil {
 		return who, BadShare.At("signature", BadShare.Clause).Because("%s 的签名无效", o.Name)
 	}
-	people, err := r.people(ctx)
+	people, err := r.People(ctx)
 	if err != nil {
 		return who, err
 	}

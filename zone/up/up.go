@@ -39,6 +39,7 @@ import (
 	"github.com/hufu-pki/hufu/zone/kmconsole"
 	"github.com/hufu-pki/hufu/zone/kmcore"
 	"github.com/hufu-pki/hufu/zone/plant"
+	"github.com/hufu-pki/hufu/zone/quorum"
 )
 
 // Config is what the command line says.
@@ -282,7 +283,7 @@ func (c Config) zones(w World) ([]zone, error) {
 	}
 	km := func(ctx context.Context, ready func(), dev *soft.Device) error {
 		return kmcore.Run(ctx, kmcore.Config{
-			Dir: c.path("km"), Log: c.path("log"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
+			Dir: c.path("km"), Strength: quorum.Strength(c.quorum("km")), Log: c.path("log"), Database: c.path("km", "km.db"), Device: dev, Addr: c.loopback(portKMCore), Console: c.loopback(portKMManage), Staff: certs["km-staff-ca"], Place: w.staffPlace(),
 			Cert: certs["km-identity"].Raw, CAs: [][]byte{certs["ca-server"].Raw}, Low: 200, High: 500, Now: c.Now, Gauges: gauges,
 		}, ready)
 	}
@@ -296,7 +297,7 @@ func (c Config) zones(w World) ([]zone, error) {
 			Ask: escrow.Client{URL: "http://" + c.loopback(portKMCore), HTTP: client}.Ask,
 		}
 		return cacore.Run(ctx, cacore.Config{
-			Dir: c.path("ca"), Log: c.path("log"), Database: c.path("ca", "ca.db"), Device: dev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
+			Dir: c.path("ca"), Strength: quorum.Strength(c.quorum("ca"), c.quorum("ra")), Log: c.path("log"), Database: c.path("ca", "ca.db"), Device: dev, Addr: c.loopback(portCACore), Console: c.loopback(portCAManage),
 			Public: w.PublicURL, Cert: certs["operating-ca"], Root: certs["root-ca"], Keys: keys, RA: certs["ra-server"].PublicKey(),
 			Tiles: "http://" + c.loopback(portReceiver), Now: c.Now, HTTP: client, Outside: agreement.Checks, Gauges: gauges,
 		}, ready)
