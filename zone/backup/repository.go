@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
 	"github.com/hufu-pki/hufu/format/dn"
@@ -173,7 +174,7 @@ func (c Config) create(ctx context.Context, key crypto.Signer) (*repository, *ke
 		return nil, nil, err
 	}
 	// The key first: a repository without it could never be written to.
-	return r, k, errors.Join(write(c.keyFile(r.ID), dataKey, 0o600), write(filepath.Join(c.Repo, description), data, 0o600))
+	return r, k, errors.Join(durable.Write(c.keyFile(r.ID), dataKey, 0o600), durable.Write(filepath.Join(c.Repo, description), data, 0o600))
 }
 
 // fit checks the officers of a new repository.
@@ -275,21 +276,8 @@ func (r *repository) add(m Manifest, key crypto.Signer) error {
 	if _, err := os.Stat(r.set(m.Set)); err == nil {
 		return fmt.Errorf("set %d is there already", m.Set)
 	}
-	if err := write(r.set(m.Set), data, 0o600); err != nil {
+	if err := durable.Write(r.set(m.Set), data, 0o600); err != nil {
 		return err
 	}
 	return ledger.SyncDir(r.dir)
-}
-
-// write writes a file durably: under another name first, then in its place.
-func write(name string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
 }

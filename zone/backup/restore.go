@@ -18,6 +18,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/ledger"
@@ -87,7 +88,7 @@ func Restore(ctx context.Context, c Restoration) (Restored, error) {
 		return Restored{}, err
 	}
 	host := Config{Dir: c.To}
-	return done, errors.Join(write(host.keyFile(repo.ID), dataKey, 0o600), write(filepath.Join(c.To, last), b.world, 0o644))
+	return done, errors.Join(durable.Write(host.keyFile(repo.ID), dataKey, 0o600), durable.Write(filepath.Join(c.To, last), b.world, 0o644))
 }
 
 // last makes a folder whole.

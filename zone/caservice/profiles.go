@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/profile"
@@ -128,7 +129,7 @@ func (m *mirror) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := whole(m.file, data); err != nil {
+	if err := durable.Write(m.file, data, 0o640); err != nil {
 		return err
 	}
 	line := audit.Entry{Start: now, End: now, Who: "system:ra", Role: "machine", Item: "ra.profiles", Object: "第 " + strconv.Itoa(e.Number) + " 版", Result: audit.Done}

@@ -3,12 +3,12 @@ package caservice
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/pki/ra"
 )
 
@@ -45,7 +45,7 @@ func (c Config) drop(ctx context.Context, s ra.Store) error {
 			return err
 		}
 		for _, m := range list {
-			if err := whole(filepath.Join(c.reminders(), m.File()), m.Letter(c.SelfURL)); err != nil {
+			if err := durable.Write(filepath.Join(c.reminders(), m.File()), m.Letter(c.SelfURL), 0o640); err != nil {
 				return err
 			}
 			if err := s.Drop(ctx, m); err != nil {
@@ -53,17 +53,4 @@ func (c Config) drop(ctx context.Context, s ra.Store) error {
 			}
 		}
 	}
-}
-
-// whole writes a file that a reader sees whole or not at all.
-func whole(name string, data []byte) error {
-	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fs.FileMode(0o640))
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
 }

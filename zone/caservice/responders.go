@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/base/refusal"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -239,7 +240,7 @@ func (r *responders) keep(ctx context.Context, d delegation, c *cert.Certificate
 	if err != nil {
 		return err
 	}
-	if err := whole(r.file, data); err != nil {
+	if err := durable.Write(r.file, data, 0o640); err != nil {
 		return err
 	}
 	now := r.Now()

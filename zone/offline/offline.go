@@ -25,6 +25,7 @@ import (
 
 	"github.com/emmansun/gmsm/sm2"
 
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/base/shamir"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/base/strict"
@@ -390,15 +391,7 @@ func write(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return durable.Write(name, data, 0o600)
 }
 
 // secret is a passphrase that nobody types.

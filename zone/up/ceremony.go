@@ -23,6 +23,7 @@ import (
 
 	"github.com/hufu-pki/hufu/access"
 	"github.com/hufu-pki/hufu/audit"
+	"github.com/hufu-pki/hufu/base/durable"
 	"github.com/hufu-pki/hufu/base/sqldb"
 	"github.com/hufu-pki/hufu/format/alg"
 	"github.com/hufu-pki/hufu/format/cert"
@@ -144,7 +145,7 @@ func (y *ceremony) keys(context.Context) error {
 		{"ra", &y.ra, []string{caservice.KeyServer, caservice.KeyAudit, caservice.KeyOCSP, caservice.KeyOCSPRoot}},
 		{"km", &y.km, []string{kmcore.KeyStaffCA, kmcore.KeyIdentity, kmcore.KeyAudit}},
 	} {
-		if err := write(y.path("secrets", d.name+".pass"), []byte(rand.Text()), 0o600); err != nil {
+		if err := durable.Write(y.path("secrets", d.name+".pass"), []byte(rand.Text()), 0o600); err != nil {
 			return err
 		}
 		if *d.to, err = y.device(d.name); err != nil {
@@ -193,7 +194,7 @@ func (y *ceremony) seal(dev *soft.Device, label, profileName, cn string, subject
 		return nil, err
 	}
 	y.note("签发 %s（%s），序列号 %s，SM3 %x", cn, p.Title, cert.SerialHex(serial), alg.Digest(der))
-	if err := write(y.path("certificates", file+".pem"), cert.PEM(der), 0o644); err != nil {
+	if err := durable.Write(y.path("certificates", file+".pem"), cert.PEM(der), 0o644); err != nil {
 		return nil, err
 	}
 	return cert.Parse(der)
@@ -262,7 +263,7 @@ func (y *ceremony) institution(ctx context.Context) error {
 			return err
 		}
 		y.note("签发 %s，SM3 %x", s.cn, alg.Digest(der))
-		if err := write(y.path("certificates", s.file+".pem"), cert.PEM(der), 0o644); err != nil {
+		if err := durable.Write(y.path("certificates", s.file+".pem"), cert.PEM(der), 0o644); err != nil {
 			return err
 		}
 	}
@@ -304,7 +305,7 @@ func (y *ceremony) arl(ctx context.Context, is *ca.Issuer) error {
 		return err
 	}
 	y.note("签发根状态查询服务器，SM3 %x", alg.Digest(der))
-	if err := write(y.path("certificates", "ocsp-root.pem"), cert.PEM(der), 0o644); err != nil {
+	if err := durable.Write(y.path("certificates", "ocsp-root.pem"), cert.PEM(der), 0o644); err != nil {
 		return err
 	}
 	_, err = root.SignARL(ctx)
@@ -377,7 +378,7 @@ func (y *ceremony) custody(ctx context.Context, db *sqldb.DB) error {
 	}
 	y.note("司法取证放行密钥分为 %d 份，任意 %d 份可放行；验证公钥 SM3 %x", len(custodians), threshold, alg.Digest(c.Seal))
 	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: alg.SPKI(c.Seal)})
-	return write(y.path("people", "km-seal.pem"), text, 0o644)
+	return durable.Write(y.path("people", "km-seal.pem"), text, 0o644)
 }
 
 const threshold = 3
@@ -401,7 +402,7 @@ func (y *ceremony) person(ctx context.Context, id, title string, role access.Rol
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	err = errors.Join(write(filepath.Join(dir, "cert.pem"), cert.PEM(der), 0o600), write(filepath.Join(dir, "key.pem"), text, 0o600), write(filepath.Join(dir, "pass"), []byte(pass+"\n"), 0o600))
+	err = errors.Join(durable.Write(filepath.Join(dir, "cert.pem"), cert.PEM(der), 0o600), durable.Write(filepath.Join(dir, "key.pem"), text, 0o600), durable.Write(filepath.Join(dir, "pass"), []byte(pass+"\n"), 0o600))
 	if err != nil {
 		return err
 	}
@@ -438,7 +439,7 @@ func (y *ceremony) finish(context.Context) error {
 			return err
 		}
 		text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: alg.SPKI(point(key))})
-		if err := write(y.path("people", k.file+".pem"), text, 0o644); err != nil {
+		if err := durable.Write(y.path("people", k.file+".pem"), text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -452,7 +453,7 @@ func (y *ceremony) finish(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := write(y.path("ra", "blind.json"), data, 0o600); err != nil {
+	if err := durable.Write(y.path("ra", "blind.json"), data, 0o600); err != nil {
 		return err
 	}
 	key, err := y.ca.Signer(cacore.KeyRoot)
@@ -464,27 +465,14 @@ func (y *ceremony) finish(context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(write(y.path("ceremony", "record.txt"), []byte(text), 0o644), write(y.path("ceremony", "record.sig"), sig, 0o644))
+	err = errors.Join(durable.Write(y.path("ceremony", "record.txt"), []byte(text), 0o644), durable.Write(y.path("ceremony", "record.sig"), sig, 0o644))
 	if err != nil {
 		return err
 	}
 	if data, err = json.MarshalIndent(y.world, "", "  "); err != nil {
 		return err
 	}
-	return write(y.path("hufu.json"), data, 0o644)
-}
-
-// write writes a file durably: under another name first, then in its place.
-func write(name string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return durable.Write(y.path("hufu.json"), data, 0o644)
 }
 
 // publicKey reads a verifying key.
