@@ -137,7 +137,7 @@ func (r *Reconciler) Run(ctx context.Context, now func() time.Time) {
 			since = time.Unix(0, 0)
 		}
 		if _, err := r.Check(ctx, since); err != nil && ctx.Err() == nil {
-			slog.Warn("figures are compared later", "err", err)
+			slog.Warn("业务量稍后再与 CA 核对", "err", err)
 		}
 		select {
 		case <-ctx.Done():
